@@ -6,17 +6,34 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 
+class StoreError(Exception):
+    """The store cannot do what was asked; the message is a sentence that says why and what to do."""
+
+
+class StoreLocked(StoreError):
+    """Another process has the store open."""
+
+
+class StoreCorrupt(StoreError):
+    """What the disk gives back is not what was written."""
+
+
 class Reader(Protocol):
     def get(self, key: bytes, /) -> bytes | None: ...
 
 
 class KV(Reader, Protocol):
+    """Every method raises StoreError when the store fails or is closed."""
+
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
-        """All or nothing, also across a power cut; with `sync` it is on the disk when this returns."""
+        """All or nothing, also across a power cut; with `sync` it is on the disk when this returns.
+
+        Of several puts of a key the last stands; a key that is both put and deleted is gone.
+        """
         ...
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs with start <= key < stop, in key order."""
+        """Pairs with start <= key < stop, in key order, as they stand at the call: later writes do not show."""
         ...
 
     def compact(self, start: bytes, stop: bytes) -> None:
@@ -24,3 +41,19 @@ class KV(Reader, Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Overlaid:
+    """A reader in which some keys have other values (None: no value) than in the store below.
+
+    Over a block's undo list it reads what stood before that block.
+    """
+
+    def __init__(self, below: Reader, pairs: Iterable[tuple[bytes, bytes | None]]) -> None:
+        self._below = below
+        self._above = dict(pairs)
+
+    def get(self, key: bytes, /) -> bytes | None:
+        if key in self._above:
+            return self._above[key]
+        return self._below.get(key)

@@ -1,0 +1,103 @@
+"""Executes a decided block: transactions in order, each all or nothing, into one set of writes and a list of receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chain.receipt import Receipt
+from chain.tx import Tx, TxCall
+from contracts.runtime.api import Call, Event, Runtime, StateView
+
+Writes = dict[bytes, bytes | None]
+
+NONCE_PREFIX = b"$nonce/"
+GENESIS_SENDER = "genesis"
+
+
+def nonce_key(sender: str) -> bytes:
+    return NONCE_PREFIX + bytes.fromhex(sender)
+
+
+def next_nonce(view: StateView, sender: str) -> int:
+    stored = view.get(nonce_key(sender))
+    return 0 if stored is None else int.from_bytes(stored, "big")
+
+
+class Overlay:
+    """Writes on top of a view; a None value is a deletion."""
+
+    __slots__ = ("base", "writes")
+
+    def __init__(self, base: StateView, writes: Writes | None = None) -> None:
+        self.base = base
+        self.writes: Writes = {} if writes is None else writes
+
+    def get(self, key: bytes, /) -> bytes | None:
+        if key in self.writes:
+            return self.writes[key]
+        return self.base.get(key)
+
+
+@dataclass(frozen=True, slots=True)
+class CallsOutcome:
+    ok: bool
+    code: str
+    gas_used: int
+    results: tuple[bytes, ...]
+    events: tuple[Event, ...]
+    writes: Writes
+    failed_call: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOutcome:
+    writes: Writes
+    receipts: tuple[Receipt, ...]
+
+
+def execute_calls(
+    runtime: Runtime, view: StateView, calls: Sequence[TxCall], sender: str, height: int, time_ms: int, gas_limit: int
+) -> CallsOutcome:
+    """Runs calls in order on a view, all or none; nothing is written to the view itself."""
+    scratch = Overlay(view)
+    gas_used = 0
+    results: list[bytes] = []
+    events: list[Event] = []
+    for index, call in enumerate(calls):
+        request = Call(call.contract, call.function, call.args, sender, height, time_ms)
+        outcome = runtime.execute(request, scratch, gas_limit - gas_used)
+        gas_used += outcome.gas_used
+        if not outcome.ok:
+            return CallsOutcome(False, outcome.code, gas_used, (), (), {}, index)
+        scratch.writes.update(outcome.writes)
+        results.append(outcome.result)
+        events.extend(outcome.events)
+    return CallsOutcome(True, "", gas_used, tuple(results), tuple(events), scratch.writes)
+
+
+def execute_block(runtime: Runtime, view: StateView, txs: Sequence[Tx], height: int, time_ms: int) -> BlockOutcome:
+    """Runs a valid block's transactions (see `chain.validity`): each sender's nonces follow one another.
+
+    A transaction that fails leaves only its nonce behind. Gas is a limit, not a price.
+    """
+    state = Overlay(view)
+    receipts: list[Receipt] = []
+    for index, tx in enumerate(txs):
+        outcome = execute_calls(runtime, state, tx.calls, tx.sender, height, time_ms, tx.gas_limit)
+        state.writes.update(outcome.writes)
+        state.writes[nonce_key(tx.sender)] = (tx.nonce + 1).to_bytes(8, "big")
+        receipts.append(
+            Receipt(
+                tx_id=tx.id,
+                height=height,
+                index=index,
+                ok=outcome.ok,
+                code=outcome.code,
+                gas_used=outcome.gas_used,
+                results=outcome.results,
+                events=outcome.events,
+                failed_call=outcome.failed_call,
+            )
+        )
+    return BlockOutcome(state.writes, tuple(receipts))

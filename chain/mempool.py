@@ -1,0 +1,170 @@
+"""Transactions that wait for a block: one lane for each sender, in the order of nonces, bounded in every direction.
+
+The lanes are the one structure that holds transactions; the other maps are indexes of it, kept by `_put` and `_take`
+alone (`check_invariants` says what they must agree on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from chain.refusal import Code, Refusal
+from chain.tx import Tx
+
+LIST_ITEM_BYTES = 8  # an upper bound of what a list entry adds to an encoded block
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    transactions: int = 100_000
+    bytes: int = 128 * 1024 * 1024
+    per_sender: int = 10_000
+    expiry_window: int = 100_000  # heights
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One sender's waiting transactions by nonce; `next_nonce` is what the chain expects."""
+
+    next_nonce: int
+    waiting: dict[int, Tx] = field(default_factory=dict)
+
+
+class Mempool:
+    """`nonce_of` reads a sender's next nonce from the committed state."""
+
+    def __init__(self, nonce_of: Callable[[str], int], limits: Limits = Limits()) -> None:
+        self._nonce_of = nonce_of
+        self._limits = limits
+        self._lanes: dict[str, _Lane] = {}
+        self._arrival: dict[bytes, Tx] = {}  # by envelope digest, in order of arrival
+        self._expiring: dict[int, dict[bytes, None]] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._arrival)
+
+    def known(self, key: bytes) -> Tx | None:
+        """The transaction with this envelope digest, whose signature was checked when it was added."""
+        return self._arrival.get(key)
+
+    def pending_nonce(self, sender: str) -> int:
+        """The first nonce from the committed one on that nothing waits for."""
+        lane = self._lanes.get(sender)
+        if lane is None:
+            return self._nonce_of(sender)
+        nonce = lane.next_nonce
+        while nonce in lane.waiting:
+            nonce += 1
+        return nonce
+
+    def add(self, tx: Tx, height: int) -> Refusal | None:
+        """Takes a verified transaction for a block at `height` or later. None means it stands (perhaps already)."""
+        if tx.key in self._arrival:
+            return None
+        lane = self._lanes.get(tx.sender)
+        expected = self._nonce_of(tx.sender) if lane is None else lane.next_nonce
+        refusal = self._refusal(tx, height, expected, lane)
+        if refusal is not None:
+            return refusal
+        if lane is None:
+            lane = self._lanes[tx.sender] = _Lane(expected)
+        self._put(lane, tx)
+        return None
+
+    def _refusal(self, tx: Tx, height: int, expected: int, lane: _Lane | None) -> Refusal | None:
+        limits = self._limits
+        if tx.nonce < expected:
+            return Refusal(Code.NONCE_USED, f"nonce {tx.nonce} is used, the next one is {expected}: sign again with it")
+        if tx.nonce >= expected + limits.per_sender:
+            return Refusal(
+                Code.NONCE_TOO_FAR, f"nonce {tx.nonce} is too far ahead of {expected}: send the ones between"
+            )
+        if tx.expiry_height < height:
+            return Refusal(
+                Code.EXPIRED, f"expired at height {tx.expiry_height}, the next block is {height}: sign again"
+            )
+        if tx.expiry_height > height + limits.expiry_window:
+            return Refusal(Code.EXPIRY_TOO_FAR, f"the expiry may be at most {limits.expiry_window} heights ahead")
+        if lane is not None and tx.nonce in lane.waiting:
+            return Refusal(Code.NONCE_TAKEN, f"another transaction waits with nonce {tx.nonce}: use the next free one")
+        if lane is not None and len(lane.waiting) >= limits.per_sender:
+            return Refusal(Code.SENDER_FULL, f"{limits.per_sender} transactions of this sender wait: send again later")
+        if len(self._arrival) >= limits.transactions or self._bytes + len(tx.raw) > limits.bytes:
+            return Refusal(Code.MEMPOOL_FULL, "too many transactions wait: send again later")
+        return None
+
+    def reap(self, max_bytes: int, max_gas: int, max_transactions: int) -> list[Tx]:
+        """Transactions for a block: in order of arrival, but never a nonce before the ones below it."""
+        taken: list[Tx] = []
+        upcoming: dict[str, int] = {}
+        passed: dict[str, set[int]] = {}
+        for arrived in self._arrival.values():
+            sender = arrived.sender
+            waiting = self._lanes[sender].waiting
+            nonce = upcoming.get(sender)
+            if nonce is None:
+                nonce = self._lanes[sender].next_nonce
+            if arrived.nonce > nonce:
+                passed.setdefault(sender, set()).add(arrived.nonce)
+                continue
+            early = passed.get(sender, ())
+            while nonce == arrived.nonce or nonce in early:
+                tx = waiting[nonce]
+                max_bytes -= len(tx.raw) + LIST_ITEM_BYTES
+                max_gas -= tx.gas_limit
+                if max_bytes < 0 or max_gas < 0 or len(taken) >= max_transactions:
+                    return taken
+                taken.append(tx)
+                nonce += 1
+            upcoming[sender] = nonce
+        return taken
+
+    def committed(self, txs: Iterable[Tx], height: int) -> None:
+        """Forgets what a block at `height` took, what its nonces overtook, and what has expired by now."""
+        for tx in txs:
+            lane = self._lanes.get(tx.sender)
+            if lane is None:
+                continue
+            for nonce in range(lane.next_nonce, tx.nonce + 1):
+                if nonce in lane.waiting:
+                    self._take(lane, lane.waiting[nonce])
+            lane.next_nonce = max(lane.next_nonce, tx.nonce + 1)
+            if not lane.waiting:
+                del self._lanes[tx.sender]
+        self._drop_expired(height)
+
+    def _drop_expired(self, height: int) -> None:
+        for expiry in [e for e in self._expiring if e <= height]:
+            for key in list(self._expiring[expiry]):
+                tx = self._arrival[key]
+                lane = self._lanes[tx.sender]
+                self._take(lane, tx)
+                if not lane.waiting:
+                    del self._lanes[tx.sender]
+
+    def _put(self, lane: _Lane, tx: Tx) -> None:
+        lane.waiting[tx.nonce] = tx
+        self._arrival[tx.key] = tx
+        self._expiring.setdefault(tx.expiry_height, {})[tx.key] = None
+        self._bytes += len(tx.raw)
+
+    def _take(self, lane: _Lane, tx: Tx) -> None:
+        del lane.waiting[tx.nonce]
+        del self._arrival[tx.key]
+        bucket = self._expiring[tx.expiry_height]
+        del bucket[tx.key]
+        if not bucket:
+            del self._expiring[tx.expiry_height]
+        self._bytes -= len(tx.raw)
+
+    def check_invariants(self) -> None:
+        """Asserts that lanes and indexes hold the same transactions."""
+        in_lanes = {tx.key: tx for lane in self._lanes.values() for tx in lane.waiting.values()}
+        assert in_lanes == self._arrival
+        assert self._bytes == sum(len(tx.raw) for tx in in_lanes.values())
+        assert {k for bucket in self._expiring.values() for k in bucket} == set(in_lanes)
+        for sender, lane in self._lanes.items():
+            assert lane.waiting, f"an empty lane of {sender}"
+            assert all(n >= lane.next_nonce and tx.nonce == n for n, tx in lane.waiting.items())

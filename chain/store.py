@@ -1,0 +1,141 @@
+"""Where blocks, commits, receipts and the state lie in the key-value store.
+
+b<height>  encoded block            c<height>  the commit that decided it      r<height>  its receipts
+t<tx id>   height, index            s<key>     state value                     n...       state tree nodes
+u<height>  state values before the block (what undoes it)                      m<name>    the head and other marks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgpack
+
+from chain.block import Header, block_id_of, decode_header
+from chain.hashes import digest
+from chain.kv import KV
+from chain.receipt import unpack_list
+from chain.wire import decode_commit
+from consensus.types import BlockId, Commit
+from gridbft.v1 import chain_pb2 as pb
+
+BLOCK, COMMIT, RECEIPTS, TX, STATE, TREE, UNDO, MARK = b"b", b"c", b"r", b"t", b"s", b"n", b"u", b"m"
+HEAD = MARK + b"head"
+EARLIEST = MARK + b"earliest"
+GENESIS = MARK + b"genesis"
+
+
+class CorruptStore(Exception):
+    """What lies on the disk is not what was written; the message names it and says what to do."""
+
+
+def at_height(kind: bytes, height: int) -> bytes:
+    return kind + height.to_bytes(8, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the chain as this node holds it. Height 0 is the genesis, which has no block."""
+
+    height: int
+    block_id: BlockId
+    time_ms: int
+    state_root: bytes
+    receipt_root: bytes
+
+
+def encode_head(head: Head) -> bytes:
+    packed: bytes = msgpack.packb([head.height, head.block_id, head.time_ms, head.state_root, head.receipt_root])
+    return packed + digest(packed)
+
+
+def decode_head(raw: bytes) -> Head:
+    packed, check = raw[:-32], raw[-32:]
+    if digest(packed) != check:
+        raise CorruptStore("the record of the chain's head is damaged: restore a backup, or sync from an empty store")
+    height, block_id, time_ms, state_root, receipt_root = msgpack.unpackb(packed)
+    return Head(height, BlockId(block_id), time_ms, state_root, receipt_root)
+
+
+class StateReader:
+    """The flat state, as a contract runtime reads it."""
+
+    __slots__ = ("_get",)
+
+    def __init__(self, kv: KV) -> None:
+        self._get = kv.get
+
+    def get(self, key: bytes, /) -> bytes | None:
+        return self._get(STATE + key)
+
+
+class BlockStore:
+    """Reads of what the ledger wrote. Blocks are checked against their commit before they are given out."""
+
+    def __init__(self, kv: KV) -> None:
+        self._kv = kv
+
+    def head(self) -> Head | None:
+        raw = self._kv.get(HEAD)
+        return None if raw is None else decode_head(raw)
+
+    def earliest(self) -> int:
+        """The first height whose block is kept."""
+        raw = self._kv.get(EARLIEST)
+        return 1 if raw is None else int.from_bytes(raw, "big")
+
+    def commit_bytes(self, height: int) -> bytes | None:
+        return self._kv.get(at_height(COMMIT, height))
+
+    def commit(self, height: int) -> Commit | None:
+        raw = self.commit_bytes(height)
+        if raw is None:
+            return None
+        try:
+            return decode_commit(raw)
+        except ValueError as error:
+            raise CorruptStore(f"the commit of height {height} is damaged: {error}; sync this node again") from error
+
+    def block_bytes(self, height: int) -> bytes | None:
+        """None where there is none (not yet, or pruned). Raises CorruptStore for one whose header changed on disk."""
+        raw = self._kv.get(at_height(BLOCK, height))
+        if raw is not None:
+            self._header_bytes(raw, height)
+        return raw
+
+    def header(self, height: int) -> tuple[Header, bytes] | None:
+        """The header and its exact bytes."""
+        raw = self._kv.get(at_height(BLOCK, height))
+        if raw is None:
+            return None
+        header_bytes = self._header_bytes(raw, height)
+        return decode_header(header_bytes), header_bytes
+
+    def _header_bytes(self, raw: bytes, height: int) -> bytes:
+        commit = self.commit(height)
+        message = pb.Block()
+        try:
+            message.ParseFromString(raw)
+        except Exception as error:
+            raise CorruptStore(f"the block of height {height} is damaged: sync this node again") from error
+        if commit is None or block_id_of(message.header) != commit.block_id:
+            raise CorruptStore(f"the block of height {height} is not the one that was decided: sync this node again")
+        return message.header
+
+    def receipts(self, height: int) -> list[bytes] | None:
+        raw = self._kv.get(at_height(RECEIPTS, height))
+        return None if raw is None else unpack_list(raw)
+
+    def find_tx(self, tx_id: bytes) -> tuple[int, int] | None:
+        """Height and index of a final transaction."""
+        raw = self._kv.get(TX + tx_id)
+        return None if raw is None else (int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big"))
+
+    def undo(self, height: int) -> list[tuple[bytes, bytes | None]] | None:
+        raw = self._kv.get(at_height(UNDO, height))
+        return None if raw is None else [(k, v) for k, v in msgpack.unpackb(raw)]
+
+    def state_entries(self) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in self._kv.scan(STATE, bytes([STATE[0] + 1])):
+            yield key[1:], value

@@ -1,0 +1,117 @@
+"""Transactions: an envelope {body bytes, public key, signature} whose body is read exactly as it was signed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from chain.hashes import TX_DOMAIN, address, digest
+from chain.refusal import Code, Refusal
+from gridbft.v1 import chain_pb2 as pb
+
+MAX_TX_BYTES = 128 * 1024
+MAX_CALLS = 64
+MAX_NAME_BYTES = 64
+MAX_UINT63 = 2**63 - 1
+
+Verify = Callable[[bytes, bytes, bytes], bool]
+"""(public key, message, signature) -> whether the signature is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class TxCall:
+    """`args` is a msgpack array."""
+
+    contract: str
+    function: str
+    args: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tx:
+    """A decoded transaction beside its bytes. `key` is the digest of the whole envelope: two envelopes with one body
+    (and so one id) may still differ in their signature."""
+
+    id: bytes
+    key: bytes
+    raw: bytes
+    sender: str
+    nonce: int
+    expiry_height: int
+    gas_limit: int
+    calls: tuple[TxCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBytes:
+    """What has to be checked before a decoded transaction may be believed."""
+
+    public_key: bytes
+    message: bytes
+    signature: bytes
+
+
+def encode_body(
+    chain_id: str, sender: bytes, nonce: int, expiry_height: int, gas_limit: int, calls: tuple[TxCall, ...]
+) -> bytes:
+    return pb.TxBody(
+        chain_id=chain_id,
+        sender=sender,
+        nonce=nonce,
+        expiry_height=expiry_height,
+        gas_limit=gas_limit,
+        calls=[pb.Call(contract=c.contract, function=c.function, args=c.args) for c in calls],
+    ).SerializeToString(deterministic=True)
+
+
+def sign_bytes(body: bytes) -> bytes:
+    return TX_DOMAIN + body
+
+
+def encode_tx(body: bytes, public_key: bytes, signature: bytes) -> bytes:
+    return pb.Tx(body=body, public_key=public_key, signature=signature).SerializeToString(deterministic=True)
+
+
+def tx_id(body: bytes) -> bytes:
+    return digest(body)
+
+
+def decode_tx(raw: bytes, chain_id: str) -> tuple[Tx, SignedBytes] | Refusal:
+    """Decodes and checks all that needs neither state nor the signature. Total: any bytes give a value."""
+    if len(raw) > MAX_TX_BYTES:
+        return Refusal(Code.TOO_LARGE, f"a transaction has at most {MAX_TX_BYTES} bytes, this one {len(raw)}: split it")
+    envelope, body = pb.Tx(), pb.TxBody()
+    try:
+        envelope.ParseFromString(raw)
+        body.ParseFromString(envelope.body)
+    except DecodeError:
+        return Refusal(Code.MALFORMED, "these bytes are no encoded gridbft.v1.Tx: build it with a client library")
+    public_key = envelope.public_key
+    if len(public_key) != 32 or len(envelope.signature) != 64:
+        return Refusal(Code.MALFORMED, "the public key needs 32 bytes and the signature 64")
+    if body.chain_id != chain_id:
+        return Refusal(Code.WRONG_CHAIN, f"this network is {chain_id!r}, not {body.chain_id[:80]!r}: sign for this one")
+    if body.sender != address(public_key):
+        return Refusal(Code.WRONG_SENDER, "the sender must be the address of the envelope's public key")
+    if body.nonce > MAX_UINT63 or body.expiry_height > MAX_UINT63 or body.gas_limit > MAX_UINT63:
+        return Refusal(Code.MALFORMED, "nonce, expiry height and gas limit must be below 2^63")
+    if not body.calls:
+        return Refusal(Code.NO_CALLS, "a transaction needs at least one call")
+    if len(body.calls) > MAX_CALLS:
+        return Refusal(Code.TOO_MANY_CALLS, f"a transaction has at most {MAX_CALLS} calls: split it")
+    calls = tuple([TxCall(c.contract, c.function, c.args) for c in body.calls])
+    if any(len(c.contract) > MAX_NAME_BYTES or len(c.function) > MAX_NAME_BYTES for c in calls):
+        return Refusal(Code.MALFORMED, f"names of contracts and functions have at most {MAX_NAME_BYTES} characters")
+    tx = Tx(
+        id=digest(envelope.body),
+        key=digest(raw),
+        raw=raw,
+        sender=body.sender.hex(),
+        nonce=body.nonce,
+        expiry_height=body.expiry_height,
+        gas_limit=body.gas_limit,
+        calls=calls,
+    )
+    return tx, SignedBytes(public_key, TX_DOMAIN + envelope.body, envelope.signature)
