@@ -10,11 +10,11 @@ class StoreError(Exception):
     """The store cannot do what was asked; the message is a sentence that says why and what to do."""
 
 
-class StoreLocked(StoreError):
+class StoreLockedError(StoreError):
     """Another process has the store open."""
 
 
-class StoreCorrupt(StoreError):
+class StoreCorruptError(StoreError):
     """What the disk gives back is not what was written."""
 
 
