@@ -1,3 +1,4 @@
+# ruff: noqa: N818 - named for what happened, as callers will read it in an except clause
 """What a client's caller may have to deal with. Each error says who is at fault and what can be done."""
 
 from __future__ import annotations
@@ -61,9 +62,10 @@ class QueryFailed(ClientError):
 class NodeUnavailable(ClientError):
     """No node answered; `address` names the one (or all of them, comma-separated) that was tried."""
 
-    def __init__(self, address: str, detail: str = "") -> None:
+    def __init__(self, address: str, detail: str = "", *, timed_out: bool = False) -> None:
         super().__init__(f"no answer from {address}" + (f" ({detail})" if detail else ""))
         self.address = address
+        self.timed_out = timed_out  # it was reached, or seemed to be, but its answer did not come in time
 
 
 class RequestRefused(ClientError):

@@ -1,0 +1,202 @@
+"""A small client for scripts without asyncio, over the same stubs: one request at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from chain.tx import TxCall
+from contracts.runtime.api import Runtime
+from gridbft.errors import ClientError, NodeUnavailable, NotFinal, NotFound, TransactionFailed, TransactionRefused
+from gridbft.records import (
+    BlockInfo,
+    ContractAbi,
+    NodeStatus,
+    Receipt,
+    Verdict,
+    block_from_wire,
+    contracts_from_wire,
+    status_from_wire,
+    verdict_from_wire,
+)
+from gridbft.requests import (
+    CHANNEL_OPTIONS,
+    STALE_NONCE_CODES,
+    Limits,
+    addresses_of,
+    admitted,
+    calls_of,
+    make_call,
+    proved_result,
+    receipt_of,
+    status_error,
+    tx_id_bytes,
+    unproved_result,
+)
+from gridbft.v1 import client_pb2 as wire
+from gridbft.v1.client_pb2_grpc import LedgerServiceStub
+from gridbft.values import encode_args
+from gridbft.verify import Trust
+from gridbft.wallet import Wallet
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+_Method = Callable[[LedgerServiceStub], "grpc.UnaryUnaryMultiCallable[_Request, _Response]"]
+
+_NONCE_TRIES = 5
+
+
+class BlockingClient:
+    """Like `Client`, without streams: for many transactions or for following the chain, use the async one.
+
+    The nonce is asked for before each transaction, so several programs may take turns with one key.
+    """
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str],
+        wallet: Wallet | None = None,
+        *,
+        trust: Trust | None = None,
+        limits: Limits | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.addresses = addresses_of(addresses)
+        self.wallet = wallet
+        self.trust = trust
+        self.limits = limits or Limits()
+        self._runtime = runtime
+        self._channels: dict[int, grpc.Channel] = {}
+        self._current = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            channel.close()
+
+    def status(self, address: str | None = None) -> NodeStatus:
+        """Where a node stands; with `address`, that very node and no other."""
+        request = wire.StatusRequest()
+        if address is not None:
+            index = self.addresses.index(address)
+            return status_from_wire(self._ask_one(index, lambda s: s.Status, request, self.limits.request_s), address)
+        answer = self._ask(lambda s: s.Status, request)
+        return status_from_wire(answer, self.addresses[self._current])
+
+    def contracts(self) -> tuple[ContractAbi, ...]:
+        return contracts_from_wire(self._ask(lambda s: s.ListContracts, wire.ListContractsRequest()))
+
+    def query(self, contract: str, view: str, *args: Any, prove: bool = False, sender: str = "") -> Any:
+        """A view's decoded value, with `prove` computed here over proved state. Raises QueryFailed, VerificationError."""
+        request = wire.QueryRequest(contract=contract, view=view, args=encode_args(args), prove=prove, sender=sender)
+        answer = self._ask(lambda s: s.Query, request)
+        return proved_result(answer, request, self.trust, self._runtime) if prove else unproved_result(answer)
+
+    def block(self, height: int = 0) -> BlockInfo:
+        """The block at a height; 0 is the latest. Raises NotFound."""
+        return block_from_wire(self._ask(lambda s: s.GetBlock, wire.GetBlockRequest(height=height)))
+
+    def receipt(self, tx_id: str | bytes, *, prove: bool = False) -> Receipt:
+        """The receipt of a final transaction. Raises NotFound while it is not final."""
+        raw_id = tx_id_bytes(tx_id)
+        answer = self._ask(lambda s: s.GetReceipt, wire.GetReceiptRequest(tx_id=raw_id, prove=prove))
+        return receipt_of(answer, raw_id, prove, self.trust)
+
+    def wait(self, tx_id: str | bytes, timeout_s: float | None = None) -> Receipt:
+        """The receipt as soon as the transaction is final; raises NotFinal when that takes longer than `timeout_s`."""
+        raw_id = tx_id_bytes(tx_id)
+        patience_s = self.limits.final_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + patience_s
+        request = wire.GetReceiptRequest(tx_id=raw_id, wait=True)
+        silent = 0
+        while (left_s := deadline - time.monotonic()) > 0:
+            index = self._current
+            try:
+                answer = self._ask_one(index, lambda s: s.GetReceipt, request, min(left_s, self.limits.poll_s))
+                if answer.receipt:
+                    return receipt_of(answer, raw_id, False, None)
+                silent = 0
+            except NodeUnavailable as error:
+                silent = 0 if error.timed_out else silent + 1
+                if silent >= len(self.addresses):
+                    raise
+            except NotFound:
+                silent = 0
+            self._leave(index)
+        raise NotFinal(raw_id.hex(), patience_s)
+
+    def submit_tx(self, tx: bytes) -> Verdict:
+        """Submits a signed transaction; raises TransactionRefused."""
+        verdict = verdict_from_wire(self._ask(lambda s: s.Submit, wire.SubmitRequest(tx=tx)).verdict)
+        if not verdict.admitted:
+            raise TransactionRefused(verdict.code, verdict.message)
+        return verdict
+
+    def submit(self, calls: TxCall | Iterable[TxCall], *, gas_limit: int | None = None) -> Receipt:
+        """Signs and submits calls as one transaction, and waits until it is final; see `Client.submit`."""
+        listed = calls_of(calls)
+        if self.wallet is None:
+            raise ClientError("this client has no wallet, so it cannot sign: give it one")
+        for tries_left in reversed(range(_NONCE_TRIES)):
+            account = self._ask(lambda s: s.GetAccount, wire.GetAccountRequest(address=self.wallet.address_bytes))
+            status = self.status()
+            tx, tx_id = self.wallet.signed(
+                self.trust.chain_id if self.trust is not None else status.chain_id,
+                account.pending_nonce,
+                listed,
+                status.height + self.limits.expiry_heights,
+                gas_limit or self.limits.gas_limit,
+            )
+            verdict = verdict_from_wire(self._ask(lambda s: s.Submit, wire.SubmitRequest(tx=tx)).verdict)
+            if admitted(verdict):
+                return self.wait(tx_id)
+            if verdict.code not in STALE_NONCE_CODES or not tries_left:
+                raise TransactionRefused(verdict.code, verdict.message)
+            try:
+                return self.receipt(tx_id)  # a lost answer may have hidden that it was taken
+            except NotFound:
+                continue
+        raise AssertionError("the last try returns or raises")
+
+    def call(self, contract: str, function: str, *args: Any, gas_limit: int | None = None) -> Receipt:
+        """One contract call as a transaction, once it is final; raises TransactionFailed if it was reverted."""
+        receipt = self.submit(make_call(contract, function, *args), gas_limit=gas_limit)
+        if not receipt.ok:
+            raise TransactionFailed(receipt.code, receipt)
+        return receipt
+
+    def _ask(self, method: _Method[_Request, _Response], request: _Request) -> _Response:
+        failures: list[str] = []
+        for _ in self.addresses:
+            index = self._current
+            try:
+                return self._ask_one(index, method, request, self.limits.request_s)
+            except NodeUnavailable as error:
+                failures.append(str(error))
+                self._leave(index)
+        raise NodeUnavailable(", ".join(self.addresses), "; ".join(failures))
+
+    def _ask_one(
+        self, index: int, method: _Method[_Request, _Response], request: _Request, timeout_s: float
+    ) -> _Response:
+        channel = self._channels.get(index)
+        if channel is None:
+            channel = self._channels[index] = grpc.insecure_channel(self.addresses[index], options=CHANNEL_OPTIONS)
+        try:
+            return method(LedgerServiceStub(channel))(request, timeout=timeout_s)
+        except grpc.RpcError as error:
+            # The synchronous stubs raise an object that is a call and an error at once; its type says only the latter.
+            code, details = error.code(), error.details()
+            raise status_error(code, details, self.addresses[index]) from error
+
+    def _leave(self, index: int) -> None:
+        self._current = (index + 1) % len(self.addresses)
