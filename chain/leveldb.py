@@ -27,11 +27,11 @@ class LevelKV:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
+        self.path = Path(path)
         with self._faults("open"):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = plyvel.DB(
-                str(self._path),
+                str(self.path),
                 create_if_missing=True,
                 paranoid_checks=True,
                 lru_cache_size=_BLOCK_CACHE_BYTES,
@@ -92,7 +92,7 @@ class LevelKV:
     def _explained(self, doing: str, fault: Exception) -> StoreError:
         """The fault of LevelDB or the system as a sentence."""
         text = str(fault).removesuffix(".")
-        where = f"the store in {self._path}"
+        where = f"the store in {self.path}"
         if isinstance(fault, RuntimeError):
             return StoreError(f"Cannot {doing} {where}: it is closed.")
         if isinstance(fault, plyvel.CorruptionError) or "orruption" in text:

@@ -109,7 +109,7 @@ def prove_consistency(leaves: Sequence[bytes], earlier_size: int) -> tuple[bytes
 
 def verify_consistency(earlier_root: bytes, earlier_size: int, root: bytes, size: int, proof: Sequence[bytes]) -> bool:
     """Whether `proof` shows that the list under `root` begins with the list under `earlier_root` (RFC 9162, 2.1.4.2)."""
-    if not 0 < earlier_size <= size < _MAX_SIZE or not _are_hashes(proof):
+    if not 0 < earlier_size <= size < _MAX_SIZE or not _are_hashes((earlier_root, root, *proof)):
         return False
     if earlier_size == size:
         return not proof and earlier_root == root

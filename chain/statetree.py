@@ -76,7 +76,7 @@ class _Node:
         offset = self.leaf_offset(bit)
         return bytes(self.leaves[offset : offset + _LEAF_BYTES])
 
-    def set_leaf(self, slot: int, leaf: bytes, hashed: bytes) -> None:
+    def set_leaf(self, slot: int, leaf: bytes, hashed: bytes | bytearray) -> None:
         bit = 1 << slot
         offset = self.leaf_offset(bit)
         end = offset + _LEAF_BYTES if self.leaf_bits & bit else offset

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import perf_counter
 
 from chain.leveldb import LevelKV
-from chain.statetree import StateTree, TreeChange
+from chain.statetree import StateTree
 
 
 def key_of(number: int) -> bytes:
@@ -38,7 +38,6 @@ def run(keys: int, batch: int, rounds: int, folder: Path) -> dict[str, object]:
     fill(tree, kv, keys, 20_000)
     fill_seconds = perf_counter() - started
     kv.compact(b"", b"\xff")
-    changes: list[TreeChange] = []
     plan_seconds: list[float] = []
     write_seconds: list[float] = []
     changed = 0
