@@ -1,0 +1,150 @@
+"""Metered energy: one reading per meter and slot, and the sums per account that settlement uses.
+
+A meter operator submits batches of rows (meter, slot, import_wh, export_wh, quality). Import is energy taken from the
+grid, export is energy fed into it. The first DIRECT or ESTIMATED reading of a meter and slot stands; another one is
+refused with READING_STANDS, and `reading(meter, slot)` says what stands. A CORRECTED reading replaces the standing one
+until metering of the slot is closed; settlement closes it. A batch is taken as a whole or refused as a whole.
+
+Feeding in is bounded by the meter's rating: `export_wh <= rating_w / 4 * 1.1`, the bound that granular certificates use
+(rating x hours x 1.1). Import is bounded by one limit for all: a rating says what a generator can do, but a connection
+may for a while take more than the rated appliance behind it.
+"""
+
+from contracts.host import Map, NamedTuple, call, ctx, emit, export, fail, require, view
+
+QUALITIES = ["DIRECT", "ESTIMATED", "CORRECTED"]
+MAX_ROWS = 5_000
+MAX_IMPORT_WH = 1_000_000_000  # 1 GWh in a quarter of an hour
+MAX_SLOT = 100_000_000
+
+Reading = NamedTuple("Reading", [("import_wh", int), ("export_wh", int), ("quality", str)])
+Energy = NamedTuple("Energy", [("import_wh", int), ("export_wh", int)])
+
+readings: Map[tuple[str, int], Reading] = Map("readings")  # (meter, slot)
+sums: Map[tuple[str, int], Energy] = Map("sums")  # (account, slot)
+closed: Map[int, bool] = Map("closed")  # slot
+
+
+def export_limit_wh(rating_w: int) -> int:
+    """What a device of this rating can feed in at most in a slot: a quarter of an hour, and a tenth on top."""
+    return rating_w * 11 // 40
+
+
+@export
+def submit(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
+    """A meter operator's batch of rows (meter, slot, import_wh, export_wh, quality), at most 5,000."""
+    require(call("registry", "has_role", ctx.caller, "METER_OPERATOR"), "NOT_METER_OPERATOR")
+    require(0 < len(slot_readings) <= MAX_ROWS, "BATCH_SIZE")
+    facts = call("registry", "meter_facts", [row[0] for row in slot_readings])
+    open_slots: dict[int, bool] = {}
+    changes: dict[tuple[str, int], tuple[int, int]] = {}
+    total_import_wh = 0
+    total_export_wh = 0
+    for row, fact in zip(slot_readings, facts):
+        meter, slot, import_wh, export_wh, quality = row
+        account = fact[0]
+        require(quality in QUALITIES, "UNKNOWN_QUALITY")
+        require(0 <= import_wh <= MAX_IMPORT_WH, "IMPORT_OUT_OF_RANGE")
+        require(0 <= export_wh <= export_limit_wh(fact[3]), "EXPORT_ABOVE_RATING")
+        if slot not in open_slots:
+            require(0 <= slot <= MAX_SLOT, "SLOT_OUT_OF_RANGE")
+            require(slot not in closed, "SLOT_SETTLED")
+            open_slots[slot] = True
+        standing = readings.get((meter, slot), None)
+        import_change_wh = import_wh
+        export_change_wh = export_wh
+        if quality == "CORRECTED":
+            if standing is None:
+                fail("NOTHING_TO_CORRECT")
+            import_change_wh -= standing.import_wh
+            export_change_wh -= standing.export_wh
+            emit(
+                "Corrected",
+                meter=meter,
+                slot=slot,
+                account=account,
+                import_wh=import_wh,
+                export_wh=export_wh,
+                replaced_import_wh=standing.import_wh,
+                replaced_export_wh=standing.export_wh,
+                replaced_quality=standing.quality,
+            )
+        else:
+            require(standing is None, "READING_STANDS")
+        readings[(meter, slot)] = Reading(import_wh, export_wh, quality)
+        change = changes.get((account, slot), (0, 0))
+        changes[(account, slot)] = (change[0] + import_change_wh, change[1] + export_change_wh)
+        total_import_wh += import_wh
+        total_export_wh += export_wh
+    for key, change in changes.items():
+        before = sums.get(key, Energy(0, 0))
+        sums[key] = Energy(before.import_wh + change[0], before.export_wh + change[1])
+    emit(
+        "Metered",
+        meter_operator=ctx.caller,
+        reading_count=len(slot_readings),
+        first_slot=min(list(open_slots)),
+        last_slot=max(list(open_slots)),
+        import_wh=total_import_wh,
+        export_wh=total_export_wh,
+    )
+
+
+@export
+def close_slot(slot: int) -> None:
+    """The settlement, or an operator, ends metering of a slot; what is missing counts as nothing metered."""
+    require(
+        ctx.caller == "imbalance" or call("registry", "has_role", ctx.caller, "OPERATOR"),
+        "NOT_OPERATOR",
+    )
+    require(0 <= slot <= MAX_SLOT, "SLOT_OUT_OF_RANGE")
+    if slot not in closed:
+        closed[slot] = True
+        emit("SlotClosed", slot=slot)
+
+
+@view
+def reading(meter: str, slot: int) -> Reading | None:
+    """The reading that stands for the meter and slot, or None."""
+    return readings.get((meter, slot), None)
+
+
+@view
+def exports(rows: list[tuple[str, int]]) -> list[int]:
+    """Metered export (Wh) of each (meter, slot), 0 where nothing was read; refuses a slot that is still open."""
+    found: list[int] = []
+    for meter, slot in rows:
+        require(slot in closed, "METERING_OPEN")
+        found.append(readings.get((meter, slot), Reading(0, 0, "")).export_wh)
+    return found
+
+
+@view
+def imports(rows: list[tuple[str, int]]) -> list[int]:
+    """Metered import (Wh) of each (account, slot), 0 where nothing was read; refuses a slot that is still open."""
+    found: list[int] = []
+    for account, slot in rows:
+        require(slot in closed, "METERING_OPEN")
+        found.append(sums.get((account, slot), Energy(0, 0)).import_wh)
+    return found
+
+
+@view
+def metered(account: str, slot: int) -> tuple[int, int]:
+    """(import_wh, export_wh) of the account's meters in the slot."""
+    found = sums.get((account, slot), Energy(0, 0))
+    return (found.import_wh, found.export_wh)
+
+
+@view
+def metered_many(accounts: list[str], slot: int) -> list[tuple[int, int]]:
+    """`metered` of each account."""
+    none = Energy(0, 0)
+    found = [sums.get((account, slot), none) for account in accounts]
+    return [(one.import_wh, one.export_wh) for one in found]
+
+
+@view
+def slot_closed(slot: int) -> bool:
+    """Whether metering of the slot has ended."""
+    return slot in closed
