@@ -41,6 +41,7 @@ __all__ = [
 
 K = TypeVar("K")
 V = TypeVar("V")
+D = TypeVar("D")
 R = TypeVar("R", bound=tuple[Any, ...])
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,9 +96,9 @@ class Map(Generic[K, V]):
         found: V = value
         return found
 
-    def get(self, key: K, default: V) -> V:
+    def get(self, key: K, default: V | D) -> V | D:
         value = _frame().read(self.name, key)
-        found: V = default if value is MISSING else value
+        found: V | D = default if value is MISSING else value
         return found
 
     def __setitem__(self, key: K, value: V) -> None:
