@@ -1,0 +1,341 @@
+"""The state tree against a dict, from any history, with its proofs and its undo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from chain.hashes import ZERO_HASH
+from chain.kv import Overlaid, StoreCorruptError
+from chain.leveldb import LevelKV
+from chain.memory import MemoryKV
+from chain.stateproof import MAX_DEPTH, StateProof, leaf_hash, nibbles, verify_absent, verify_present
+from chain.statetree import StateTree, TreeChange
+
+Writes = dict[bytes, bytes | None]
+
+# Few keys, so that batches overwrite, delete and re-insert; more than 16, so that they meet below the root.
+KEYS = st.integers(0, 60).map(lambda i: b"key %d" % i)
+BATCH = st.dictionaries(KEYS, st.none() | st.binary(max_size=3), max_size=40)
+
+
+def colliding_keys(count: int, shared: int) -> list[bytes]:
+    """Keys whose hashes share their first `shared` nibbles."""
+    found: dict[str, list[bytes]] = {}
+    number = 0
+    while True:
+        key = b"grind %d" % number
+        group = found.setdefault(sha256(key).hexdigest()[:shared], [])
+        group.append(key)
+        if len(group) == count:
+            return group
+        number += 1
+
+
+DEEP = colliding_keys(3, 4)
+DEEP_BATCH = st.dictionaries(st.sampled_from(DEEP) | KEYS, st.none() | st.binary(max_size=3), max_size=12)
+
+
+def model_root(model: Mapping[bytes, bytes]) -> bytes:
+    """The definition in chain/stateproof.py, word for word: recursive, over the whole set."""
+
+    def subtree(leaves: list[tuple[bytes, bytes]], depth: int) -> bytes:
+        if not leaves:
+            return ZERO_HASH
+        if len(leaves) == 1:
+            return leaf_hash(*leaves[0])
+        slots: list[list[tuple[bytes, bytes]]] = [[] for _ in range(16)]
+        for leaf in leaves:
+            slots[nibbles(leaf[0])[depth]].append(leaf)
+        return sha256(b"\x01" + b"".join(subtree(slot, depth + 1) for slot in slots)).digest()
+
+    return subtree([(sha256(key).digest(), sha256(value).digest()) for key, value in model.items()], 0)
+
+
+def applied(model: Mapping[bytes, bytes], writes: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
+    merged = {**model, **writes}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def commit(tree: StateTree, kv: MemoryKV, writes: Mapping[bytes, bytes | None]) -> TreeChange:
+    change = tree.plan(writes)
+    kv.write(change.puts, change.deletes)
+    tree.adopt(change)
+    return change
+
+
+def tree_of(model: Mapping[bytes, bytes]) -> StateTree:
+    kv = MemoryKV()
+    tree = StateTree(kv)
+    commit(tree, kv, model)
+    return tree
+
+
+def proves(tree: StateTree, model: Mapping[bytes, bytes], key: bytes) -> bool:
+    proof = tree.prove(key)
+    value = model.get(key)
+    if value is None:
+        return verify_absent(tree.root, key, proof) and not verify_present(tree.root, key, b"", proof)
+    return verify_present(tree.root, key, value, proof) and not verify_absent(tree.root, key, proof)
+
+
+class TreeAgainstDict(RuleBasedStateMachine):
+    """Any history of batches, restarts and undone blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kv = MemoryKV()
+        self.tree = StateTree(self.kv, cache_nodes=4)
+        self.model: dict[bytes, bytes] = {}
+        self.last: tuple[dict[bytes, bytes], TreeChange] | None = None
+
+    @rule(writes=BATCH | DEEP_BATCH)
+    def commits_a_batch(self, writes: Writes) -> None:
+        before = self.model
+        self.model = applied(before, writes)
+        self.last = before, commit(self.tree, self.kv, writes)
+
+    @rule()
+    def deletes_everything(self) -> None:
+        self.commits_a_batch(dict.fromkeys(self.model))
+        assert self.tree.root == ZERO_HASH
+        assert len(self.kv) == 0
+
+    @rule()
+    def restarts(self) -> None:
+        self.tree = StateTree(self.kv, root=self.tree.root)
+
+    @rule(key=KEYS)
+    def reads_one_block_back(self, key: bytes) -> None:
+        if self.last is not None:
+            before, change = self.last
+            earlier = StateTree(Overlaid(self.kv, change.undo), root=change.before)
+            assert proves(earlier, before, key)
+
+    @rule()
+    def undoes_the_last_block(self) -> None:
+        if self.last is not None:
+            self.model, change = self.last
+            restored = [(key, stored) for key, stored in change.undo if stored is not None]
+            self.kv.write(restored, [key for key, stored in change.undo if stored is None])
+            self.tree = StateTree(self.kv, root=change.before)
+            self.last = None
+
+    @rule(key=KEYS | st.sampled_from(DEEP))
+    def proves_a_key(self, key: bytes) -> None:
+        assert proves(self.tree, self.model, key)
+
+    @invariant()
+    def its_root_is_a_function_of_the_pairs_alone(self) -> None:
+        assert self.tree.root == model_root(self.model)
+
+    @invariant()
+    def its_store_holds_just_what_a_tree_built_at_once_holds(self) -> None:
+        built = MemoryKV()
+        commit(StateTree(built), built, self.model)
+        assert list(self.kv.scan(b"", b"\xff")) == list(built.scan(b"", b"\xff"))
+
+
+TreeAgainstDict.TestCase.settings = settings(max_examples=120, stateful_step_count=12, deadline=None)
+test_any_history_behaves_like_a_dict = TreeAgainstDict.TestCase
+
+
+@given(st.dictionaries(KEYS, st.binary(max_size=3), max_size=40), st.randoms(use_true_random=False))
+def test_the_order_of_insertion_does_not_matter(model: dict[bytes, bytes], draw: object) -> None:
+    pairs = list(model.items())
+    draw.shuffle(pairs)  # type: ignore[attr-defined]
+    kv = MemoryKV()
+    tree = StateTree(kv)
+    for key, value in pairs:
+        commit(tree, kv, {key: value})
+    assert tree.root == tree_of(model).root == model_root(model)
+
+
+@given(BATCH)
+def test_planning_changes_nothing(writes: Writes) -> None:
+    kv = MemoryKV()
+    tree = StateTree(kv)
+    commit(tree, kv, {b"key %d" % i: b"before" for i in range(0, 60, 2)})
+    root, stored = tree.root, list(kv.scan(b"", b"\xff"))
+    first = tree.plan(writes)
+    assert (tree.root, list(kv.scan(b"", b"\xff"))) == (root, stored)
+    assert tree.plan(writes) == first
+    assert {key for key, _ in first.undo} == {key for key, _ in first.puts} | set(first.deletes)
+
+
+def test_writing_what_stands_already_touches_no_node() -> None:
+    kv = MemoryKV()
+    tree = StateTree(kv)
+    model = {b"key %d" % i: b"v" for i in range(60)}
+    commit(tree, kv, model)
+    absent: Writes = dict.fromkeys([b"never %d" % i for i in range(60)])
+    change = tree.plan({**model, **absent})
+    assert change == TreeChange(tree.root, tree.root, [], [], [])
+
+
+def test_one_changed_key_costs_one_node_a_level() -> None:
+    kv = MemoryKV()
+    tree = StateTree(kv)
+    commit(tree, kv, {b"%d" % i: b"v" for i in range(5_000)})
+    change = tree.plan({b"77": b"w"})
+    assert len(change.puts) == len(tree.prove(b"77").siblings)
+    assert not change.deletes
+
+
+def test_the_empty_tree_proves_every_absence() -> None:
+    tree = StateTree(MemoryKV())
+    assert tree.root == ZERO_HASH
+    assert tree.prove(b"any") == StateProof(())
+    assert verify_absent(ZERO_HASH, b"any", StateProof(()))
+
+
+def test_a_tree_of_one_key_is_its_leaf() -> None:
+    tree = tree_of({b"k": b"v"})
+    assert tree.root == leaf_hash(sha256(b"k").digest(), sha256(b"v").digest())
+    assert tree.prove(b"k").siblings == ()
+    assert verify_present(tree.root, b"k", b"v", tree.prove(b"k"))
+    assert verify_absent(tree.root, b"other", tree.prove(b"other"))
+
+
+def test_keys_with_a_long_common_way_are_told_apart_and_fold_again() -> None:
+    kv = MemoryKV()
+    tree = StateTree(kv)
+    commit(tree, kv, dict.fromkeys(DEEP, b"v"))
+    assert len(tree.prove(DEEP[0]).siblings) >= 5
+    commit(tree, kv, {DEEP[1]: None, DEEP[2]: None})
+    assert tree.prove(DEEP[0]).siblings == ()
+    assert len(kv) == 1
+
+
+def test_two_trees_in_one_store_do_not_meet() -> None:
+    kv = MemoryKV()
+    first, second = StateTree(kv, prefix=b"1"), StateTree(kv, prefix=b"2")
+    commit(first, kv, {b"a": b"1", b"b": b"1"})
+    commit(second, kv, {b"a": b"2"})
+    assert first.root == model_root({b"a": b"1", b"b": b"1"})
+    assert StateTree(kv, prefix=b"2", root=second.root).root == model_root({b"a": b"2"})
+
+
+def test_a_tree_on_disk_is_found_again(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("state")
+    model = {b"%d" % i: b"v%d" % i for i in range(300)}
+    kv = LevelKV(folder)
+    change = StateTree(kv).plan(model)
+    kv.write(change.puts, change.deletes)
+    kv.close()
+    kv = LevelKV(folder)
+    tree = StateTree(kv, root=change.root)
+    assert all(proves(tree, model, b"%d" % i) for i in range(0, 330, 11))
+    kv.close()
+
+
+@pytest.mark.parametrize("root", [ZERO_HASH, sha256(b"another").digest()])
+def test_opening_at_a_root_that_is_not_stored_is_refused(root: bytes) -> None:
+    kv = MemoryKV()
+    commit(StateTree(kv), kv, {b"a": b"1", b"b": b"2"})
+    with pytest.raises(StoreCorruptError, match="Sync this node anew"):
+        StateTree(kv, root=root)
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"\x00\x03\x00\x03short"])
+def test_a_lost_or_cut_node_is_named_not_read(damage: bytes | None) -> None:
+    kv = MemoryKV()
+    model = {b"%d" % i: b"v" for i in range(200)}
+    commit(StateTree(kv), kv, model)
+    lost = next(key for key, _ in kv.scan(b"n\x00", b"o"))
+    if damage is None:
+        kv.write([], [lost])
+    else:
+        kv.write([(lost, damage)])
+    tree = StateTree(kv, root=model_root(model))
+    on_its_way = next(key for key in model if nibbles(sha256(key).digest()).startswith(lost[1:]))
+    with pytest.raises(StoreCorruptError, match="missing or damaged"):
+        tree.prove(on_its_way)
+    with pytest.raises(StoreCorruptError, match="missing or damaged"):
+        tree.plan({on_its_way: b"w"})
+
+
+def test_only_the_planning_version_adopts_a_change() -> None:
+    tree = StateTree(MemoryKV())
+    stale = tree.plan({b"a": b"1"})
+    tree.adopt(tree.plan({b"b": b"1"}))
+    with pytest.raises(AssertionError):
+        tree.adopt(stale)
+
+
+MODEL = {b"key %d" % i: b"value %d" % i for i in range(80)}
+TREE = tree_of(MODEL)
+ROOT = TREE.root
+ALL_KEYS = st.integers(0, 160).map(lambda i: b"key %d" % i)
+
+
+@given(ALL_KEYS, ALL_KEYS)
+def test_a_proof_speaks_of_no_other_key_than_its_way_allows(key: bytes, other: bytes) -> None:
+    proof = TREE.prove(other)
+    if verify_present(ROOT, key, MODEL.get(key, b""), proof):
+        assert key == other
+    if verify_absent(ROOT, key, proof):
+        assert key not in MODEL
+
+
+@given(ALL_KEYS, st.data())
+def test_a_tampered_proof_fails(key: bytes, data: st.DataObject) -> None:
+    proof = TREE.prove(key)
+
+    def bent(part: bytes) -> bytes:
+        at = data.draw(st.integers(0, len(part) - 1))
+        return part[:at] + bytes([part[at] ^ 1 << data.draw(st.integers(0, 7))]) + part[at + 1 :]
+
+    row = data.draw(st.integers(0, len(proof.siblings) - 1))
+    rows = proof.siblings
+    forged = [
+        replace(proof, siblings=(*rows[:row], bent(rows[row]), *rows[row + 1 :])),
+        replace(proof, siblings=(*rows[:row], rows[row][:-1], *rows[row + 1 :])),
+        replace(proof, siblings=(*rows[:row], rows[row] + b"\x00", *rows[row + 1 :])),
+        replace(proof, siblings=rows[:-1]),
+        replace(proof, siblings=(*rows, bytes(480))),
+        replace(proof, siblings=(bytes(480),) * (MAX_DEPTH + 1)),
+        replace(proof, leaf_key_hash=b"", leaf_value_hash=bytes(32)),
+        replace(proof, leaf_key_hash=bytes(32), leaf_value_hash=b""),
+        replace(proof, leaf_key_hash=sha256(b"stranger").digest(), leaf_value_hash=bytes(32)),
+    ]
+    if proof.leaf_key_hash:
+        forged += [
+            replace(proof, leaf_key_hash=bent(proof.leaf_key_hash)),
+            replace(proof, leaf_value_hash=bent(proof.leaf_value_hash)),
+            replace(proof, leaf_key_hash=b"", leaf_value_hash=b""),
+        ]
+    value = MODEL.get(key, b"")
+    assert not any(verify_present(ROOT, key, value, fake) or verify_absent(ROOT, key, fake) for fake in forged)
+    assert not verify_present(ROOT, key, value + b"!", proof)
+    assert not verify_absent(bent(ROOT), key, proof)
+
+
+def test_a_leaf_off_the_way_does_not_prove_absence() -> None:
+    """The classic forgery: show a true leaf that stands elsewhere, under the key's own siblings."""
+    victim = next(key for key in MODEL if len(TREE.prove(key).siblings) == 2)
+    other = next(key for key in MODEL if sha256(key).digest()[0] != sha256(victim).digest()[0])
+    proof = TREE.prove(other)
+    assert verify_present(ROOT, other, MODEL[other], proof)
+    assert not verify_absent(ROOT, victim, proof)
+
+
+@given(
+    st.binary(max_size=40),
+    st.binary(max_size=4),
+    st.lists(st.binary(max_size=20) | st.binary(min_size=480, max_size=480), max_size=70),
+    st.binary(max_size=33) | st.binary(min_size=32, max_size=32),
+    st.binary(max_size=33) | st.binary(min_size=32, max_size=32),
+)
+def test_nothing_that_a_stranger_sends_makes_verifying_raise(
+    root: bytes, key: bytes, siblings: list[bytes], key_hash: bytes, value_hash: bytes
+) -> None:
+    proof = StateProof(tuple(siblings), key_hash, value_hash)
+    assert not verify_present(root, key, b"", proof)
+    assert not verify_absent(root, key, proof)
