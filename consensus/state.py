@@ -1,0 +1,161 @@
+"""Everything the machine knows of one height. Immutable: a step shares all that it does not change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from consensus.lock import Lock, LockRecord
+from consensus.proposer import ProposerOrder
+from consensus.tally import Tally
+from consensus.timeouts import Timeouts
+from consensus.types import (
+    NO_ROUND,
+    BlockId,
+    Commit,
+    Height,
+    Proposal,
+    Round,
+    ValidatorId,
+    ValidatorSet,
+    Vote,
+    VoteKind,
+)
+
+ROUND_ZERO = Round(0)
+MAX_ROUND = Round(1_000_000)  # months of capped time-outs; larger numbers are noise, and must fit the signed layouts
+PAST_ROUNDS = 64  # votes of older rounds are let go, except those that prove a lock
+FUTURE_ROUNDS = 4  # of each validator: it cannot fill our memory with rounds that nobody reaches
+MAX_VERDICTS = 256  # blocks whose validity is remembered
+
+
+class Step(IntEnum):
+    """Values as on the wire (PeerStatus.step)."""
+
+    NEW = 0
+    PROPOSE = 1
+    PREVOTE = 2
+    PRECOMMIT = 3
+    DECIDED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SeenProposal:
+    proposal: Proposal
+    timely: bool
+    doubled: bool = False  # its proposer was caught with a second one
+
+
+@dataclass(frozen=True, slots=True)
+class RoundState:
+    """What came in for one round."""
+
+    proposal: SeenProposal | None
+    prevotes: Tally
+    precommits: Tally
+
+    def tally(self, kind: VoteKind) -> Tally:
+        return self.prevotes if kind == VoteKind.PREVOTE else self.precommits
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What does not change while the height lasts. `me` None: an observer, which follows and never signs."""
+
+    height: Height
+    validators: ValidatorSet
+    proposers: ProposerOrder
+    me: ValidatorId | None
+    params: Timeouts
+    first_round: Round
+    nothing: RoundState  # an empty round, shared
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One height of one node.
+
+    rounds: the messages kept, by round. ahead: for each validator (by index) the rounds beyond ours that it has spoken
+    in, ascending. verdicts: block id to validity. proof_extra: prevotes that complete the proof of the current proposal
+    although their validators' first prevotes were for something else (see SPEC.md, deviation 5), by validator index.
+    """
+
+    setup: Setup
+    round: Round
+    step: Step
+    locked: Lock | None
+    valid: Lock | None
+    rounds: Mapping[Round, RoundState]
+    ahead: Mapping[int, tuple[Round, ...]]
+    verdicts: Mapping[BlockId, bool]
+    proof_extra: Mapping[int, Vote]
+    building: bool  # a BuildValue of this round is unanswered
+    prevote_timer: bool  # started in this round
+    precommit_timer: bool
+    decided: Commit | None
+
+    @property
+    def height(self) -> Height:
+        return self.setup.height
+
+    @property
+    def validators(self) -> ValidatorSet:
+        return self.setup.validators
+
+    @property
+    def me(self) -> ValidatorId | None:
+        return self.setup.me
+
+    @property
+    def current(self) -> RoundState:
+        return self.at(self.round)
+
+    def at(self, round_: Round) -> RoundState:
+        return self.rounds.get(round_, self.setup.nothing)
+
+    def proposer(self, round_: Round) -> ValidatorId:
+        return self.setup.proposers.proposer(round_)
+
+
+def new_height(
+    height: Height,
+    validators: ValidatorSet,
+    proposers: ProposerOrder,
+    me: ValidatorId | None,
+    params: Timeouts,
+    restored: LockRecord | None = None,
+    first_round: Round = ROUND_ZERO,
+) -> State:
+    """A height before Begin.
+
+    restored: the last durable lock of this height, after a restart. first_round: where Begin enters; after a restart the
+    last round that this validator signed anything in, with its own votes fed back as VoteSeen: the machine signs nothing
+    for a (round, kind) in which it holds a vote of its own. Someone who is not in the set is an observer.
+    """
+    assert restored is None or restored.height == height, "a lock is of one height"
+    assert 0 <= first_round <= MAX_ROUND
+    empty = Tally.empty(len(validators))
+    nothing = RoundState(None, empty, empty)
+    signer = me if me is not None and me in validators.index else None
+    rounds: dict[Round, RoundState] = {}
+    if restored is not None:
+        prevotes = empty
+        for vote in restored.prevotes:
+            prevotes = prevotes.add(validators.index[vote.validator], vote, validators.power_of(vote.validator))
+        rounds[restored.valid.round] = RoundState(None, prevotes, empty)
+    return State(
+        setup=Setup(height, validators, proposers, signer, params, first_round, nothing),
+        round=NO_ROUND,
+        step=Step.NEW,
+        locked=restored.locked if restored else None,
+        valid=restored.valid if restored else None,
+        rounds=rounds,
+        ahead={},
+        verdicts={},
+        proof_extra={},
+        building=False,
+        prevote_timer=False,
+        precommit_timer=False,
+        decided=None,
+    )
