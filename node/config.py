@@ -1,0 +1,177 @@
+"""config.toml: what an operator decides for one node. Everything that all nodes must agree on is in the genesis."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("console", "json")
+
+TEMPLATE = """\
+# A gridbft node. `gridbft start --home` reads this file once, at the start; every key may be left out except the first three.
+
+name = {name}                      # as in the genesis; for people and logs
+client_address = {client_address}   # host:port where clients connect (gRPC, no TLS: put it behind your own gateway)
+peer_address = {peer_address}     # host:port where the other validators connect (mutual TLS, pinned certificates)
+
+[consensus]
+propose_ms = 1000                  # how long round 0 waits for a proposal
+prevote_ms = 300                   # how long it waits for more prevotes once two thirds voted
+precommit_ms = 300                 # the same for precommits
+delta_ms = 300                     # added to each of them in every further round
+cap_ms = 10000                     # none of them ever grows beyond this
+heartbeat_ms = 10000               # an idle network makes an empty block this often
+proof_block_ms = 500               # a block with transactions is followed by one that proves them, at latest after this
+
+[log]
+level = "info"                     # debug, info, warning or error
+format = "console"                 # console for people, json for machines
+"""
+
+
+class ConfigError(ValueError):
+    """One sentence: the key with its line, the value, and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Addresses are host:port; durations are milliseconds."""
+
+    name: str
+    client_address: str
+    peer_address: str
+    propose_ms: int = 1_000
+    prevote_ms: int = 300
+    precommit_ms: int = 300
+    delta_ms: int = 300
+    cap_ms: int = 10_000
+    heartbeat_ms: int = 10_000
+    proof_block_ms: int = 500
+    log_level: str = "info"
+    log_format: str = "console"
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """`field` of Config; `accepts` says whether a value will do, `expected` says it in words."""
+
+    field: str
+    expected: str
+    accepts: Callable[[Any], bool]
+    required: bool = False
+
+
+def is_address(value: object) -> bool:
+    """host:port with a port in 1..65535; an IPv6 host stands in brackets."""
+    match = (
+        re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})", value) if isinstance(value, str) else None
+    )
+    return match is not None and 1 <= int(match[2]) <= 65_535
+
+
+def _milliseconds(field: str, least: int, most: int) -> _Key:
+    def accepts(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+    return _Key(field, f"a whole number of milliseconds from {least} to {most}", accepts)
+
+
+def _one_of(field: str, choices: tuple[str, ...]) -> _Key:
+    return _Key(field, "one of " + ", ".join(f'"{c}"' for c in choices), lambda value: value in choices)
+
+
+_ADDRESS = 'an address like "127.0.0.1:7101"'
+_KEYS: dict[tuple[str, ...], _Key] = {
+    ("name",): _Key(
+        "name",
+        "a name of 1 to 64 letters, digits, '.', '_' or '-'",
+        lambda v: isinstance(v, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", v) is not None,
+        required=True,
+    ),
+    ("client_address",): _Key("client_address", _ADDRESS, is_address, required=True),
+    ("peer_address",): _Key("peer_address", _ADDRESS, is_address, required=True),
+    ("consensus", "propose_ms"): _milliseconds("propose_ms", 1, 60_000),
+    ("consensus", "prevote_ms"): _milliseconds("prevote_ms", 1, 60_000),
+    ("consensus", "precommit_ms"): _milliseconds("precommit_ms", 1, 60_000),
+    ("consensus", "delta_ms"): _milliseconds("delta_ms", 0, 60_000),
+    ("consensus", "cap_ms"): _milliseconds("cap_ms", 1, 600_000),
+    ("consensus", "heartbeat_ms"): _milliseconds("heartbeat_ms", 100, 3_600_000),
+    ("consensus", "proof_block_ms"): _milliseconds("proof_block_ms", 0, 60_000),
+    ("log", "level"): _one_of("log_level", LOG_LEVELS),
+    ("log", "format"): _one_of("log_format", LOG_FORMATS),
+}
+
+
+def config_template(name: str, client_address: str, peer_address: str) -> str:
+    """The text of a new config.toml, every key explained."""
+    return TEMPLATE.format(
+        name=_quoted(name), client_address=_quoted(client_address), peer_address=_quoted(peer_address)
+    )
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def read_config(path: Path) -> Config:
+    """Raises ConfigError for a file that is missing, unreadable or wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, where: str = "config.toml") -> Config:
+    """Raises ConfigError; `where` names the file in its message."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is no valid TOML: {error}") from error
+    values: dict[str, Any] = {}
+    for path, value in _flat(raw):
+        key = _KEYS.get(path)
+        if key is None:
+            known = ", ".join(".".join(k) for k in _KEYS)
+            raise ConfigError(f"{_place(where, text, path)} is not a key of this file; known: {known}")
+        if not key.accepts(value):
+            raise ConfigError(f"{_place(where, text, path)} is {value!r}, expected {key.expected}")
+        values[key.field] = value
+    for path, key in _KEYS.items():
+        if key.required and key.field not in values:
+            raise ConfigError(f"{where}: {'.'.join(path)} is missing, expected {key.expected}")
+    config = Config(**values)
+    if config.client_address == config.peer_address:
+        raise ConfigError(
+            f"{where}: client_address and peer_address are both {config.peer_address!r}, expected two ports"
+        )
+    return config
+
+
+def _flat(raw: dict[str, Any]) -> list[tuple[tuple[str, ...], Any]]:
+    """Keys of the file with their section; a section is one table deep."""
+    found: list[tuple[tuple[str, ...], Any]] = []
+    for name, value in raw.items():
+        is_section = isinstance(value, dict) and any(k[0] == name and len(k) == 2 for k in _KEYS)
+        found += [((name, inner), v) for inner, v in value.items()] if is_section else [((name,), value)]
+    return found
+
+
+def _place(where: str, text: str, path: tuple[str, ...]) -> str:
+    """`file, line N: key`; the line is left out where the key is written in a way that a line search cannot find."""
+    section = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line)
+        if header:
+            section = header[1]
+            if len(path) == 1 and section == path[0]:
+                return f"{where}, line {number}: [{path[0]}]"
+        expected_section = path[0] if len(path) == 2 else ""
+        if section == expected_section and re.match(rf"\s*[\"']?{re.escape(path[-1])}[\"']?\s*=", line):
+            return f"{where}, line {number}: {'.'.join(path)}"
+    return f"{where}: {'.'.join(path)}"

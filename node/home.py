@@ -1,0 +1,146 @@
+"""The folder of one node: what lies where, and that only one process uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from chain.genesis import Genesis, GenesisError, Member, load_genesis
+from gridbft.errors import WalletError
+from gridbft.wallet import Wallet
+from node.certs import CertificateError, TlsIdentity, certificate_digest
+from node.config import Config, read_config
+
+
+class HomeError(Exception):
+    """The folder is not a node's home, or not usable now; one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def genesis(self) -> Path:
+        return self.path / "genesis.json"
+
+    @property
+    def key(self) -> Path:
+        """The validator's key, as `gridbft.Wallet` saves one (0600)."""
+        return self.path / "node.key"
+
+    @property
+    def tls_key(self) -> Path:
+        return self.path / "tls.key"
+
+    @property
+    def tls_certificate(self) -> Path:
+        return self.path / "tls.crt"
+
+    @property
+    def wal(self) -> Path:
+        return self.path / "wal"
+
+    @property
+    def guard(self) -> Path:
+        return self.path / "signer.log"
+
+    @property
+    def db(self) -> Path:
+        return self.path / "db"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedHome:
+    """All that a node reads before it opens its chain. `member` is its own entry in the genesis, or None: then it
+    follows the chain and votes on nothing."""
+
+    home: Home
+    config: Config
+    genesis: Genesis
+    wallet: Wallet
+    tls: TlsIdentity
+    member: Member | None
+
+
+class HomeLock:
+    """Held from construction to `release`, or to the end of the process. Raises HomeError where another one holds it."""
+
+    def __init__(self, home: Home) -> None:
+        try:
+            self._descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise HomeError(f"{home.path} cannot be locked: {error.strerror}") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise HomeError(f"{home.path} is in use by process {holder}: stop that one first") from error
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def write_secret(path: Path, text: str) -> None:
+    """A new file that only its owner can read. Raises FileExistsError rather than overwrite one."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def load_home(path: Path) -> LoadedHome:
+    """Reads and checks a home. Raises HomeError or ConfigError."""
+    home = Home(path)
+    if not home.config.is_file():
+        raise HomeError(f"{path} is no node's home: it has no config.toml; make one with `gridbft init`")
+    config = read_config(home.config)
+    genesis = _genesis(home)
+    try:
+        wallet = Wallet.load(home.key)
+    except WalletError as error:
+        raise HomeError(str(error)) from error
+    tls = TlsIdentity(_text(home.tls_certificate), _text(home.tls_key))
+    member = next((m for m in genesis.members if m.public_key == wallet.public_key), None)
+    _check_certificates(home, genesis, member, tls)
+    return LoadedHome(home, config, genesis, wallet, tls, member)
+
+
+def _genesis(home: Home) -> Genesis:
+    try:
+        return load_genesis(_text(home.genesis))
+    except GenesisError as error:
+        raise HomeError(f"{home.genesis}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HomeError(f"{path} cannot be read: {error}") from error
+
+
+def _check_certificates(home: Home, genesis: Genesis, member: Member | None, tls: TlsIdentity) -> None:
+    for other in genesis.members:
+        try:
+            certificate_digest(other.certificate)
+        except CertificateError as error:
+            raise HomeError(f"{home.genesis}: the certificate of {other.name} is damaged: {error}") from error
+    try:
+        own = certificate_digest(tls.certificate)
+    except CertificateError as error:
+        raise HomeError(f"{home.tls_certificate}: {error}") from error
+    if member is not None and certificate_digest(member.certificate) != own:
+        raise HomeError(f"{home.tls_certificate} is not the certificate that the genesis pins for {member.name}")
