@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from chain.refusal import Code, Refusal
 from chain.tx import Tx
@@ -48,6 +49,10 @@ class Mempool:
     def known(self, key: bytes) -> Tx | None:
         """The transaction with this envelope digest, whose signature was checked when it was added."""
         return self._arrival.get(key)
+
+    def first(self, count: int) -> list[Tx]:
+        """The transactions that have waited longest."""
+        return list(islice(self._arrival.values(), count))
 
     def pending_nonce(self, sender: str) -> int:
         """The first nonce from the committed one on that nothing waits for."""

@@ -26,7 +26,7 @@ EARLIEST = MARK + b"earliest"
 GENESIS = MARK + b"genesis"
 
 
-class CorruptStore(Exception):
+class CorruptStoreError(Exception):
     """What lies on the disk is not what was written; the message names it and says what to do."""
 
 
@@ -53,7 +53,9 @@ def encode_head(head: Head) -> bytes:
 def decode_head(raw: bytes) -> Head:
     packed, check = raw[:-32], raw[-32:]
     if digest(packed) != check:
-        raise CorruptStore("the record of the chain's head is damaged: restore a backup, or sync from an empty store")
+        raise CorruptStoreError(
+            "the record of the chain's head is damaged: restore a backup, or sync from an empty store"
+        )
     height, block_id, time_ms, state_root, receipt_root = msgpack.unpackb(packed)
     return Head(height, BlockId(block_id), time_ms, state_root, receipt_root)
 
@@ -95,10 +97,12 @@ class BlockStore:
         try:
             return decode_commit(raw)
         except ValueError as error:
-            raise CorruptStore(f"the commit of height {height} is damaged: {error}; sync this node again") from error
+            raise CorruptStoreError(
+                f"the commit of height {height} is damaged: {error}; sync this node again"
+            ) from error
 
     def block_bytes(self, height: int) -> bytes | None:
-        """None where there is none (not yet, or pruned). Raises CorruptStore for one whose header changed on disk."""
+        """None where there is none (not yet, or pruned). Raises CorruptStoreError for one whose header changed on disk."""
         raw = self._kv.get(at_height(BLOCK, height))
         if raw is not None:
             self._header_bytes(raw, height)
@@ -118,9 +122,11 @@ class BlockStore:
         try:
             message.ParseFromString(raw)
         except Exception as error:
-            raise CorruptStore(f"the block of height {height} is damaged: sync this node again") from error
+            raise CorruptStoreError(f"the block of height {height} is damaged: sync this node again") from error
         if commit is None or block_id_of(message.header) != commit.block_id:
-            raise CorruptStore(f"the block of height {height} is not the one that was decided: sync this node again")
+            raise CorruptStoreError(
+                f"the block of height {height} is not the one that was decided: sync this node again"
+            )
         return message.header
 
     def receipts(self, height: int) -> list[bytes] | None:

@@ -58,11 +58,9 @@ def vote_to_wire(vote: Vote) -> pb.Vote:
 
 
 def vote_from_wire(message: pb.Vote) -> Vote:
-    if message.kind not in (VoteKind.PREVOTE, VoteKind.PRECOMMIT):
-        raise ValueError(f"unknown kind of vote {message.kind}")
     block_id = BlockId(_sized(message.block_id, HASH_BYTES, "a vote's block id")) if message.block_id else None
     return Vote(
-        kind=VoteKind(message.kind),
+        kind=VoteKind(int(message.kind)),  # ValueError for an unknown one
         height=_height(message.height),
         round=_round(message.round),
         block_id=block_id,
@@ -127,9 +125,7 @@ def decode_commit(raw: bytes) -> Commit:
 
 
 def _entry_from_wire(message: pb.CommitEntry) -> CommitEntry:
-    if message.status not in (CommitStatus.ABSENT, CommitStatus.NIL, CommitStatus.COMMIT):
-        raise ValueError(f"a commit entry with status {message.status}")
-    status = CommitStatus(message.status)
+    status = CommitStatus(int(message.status))  # ValueError for an unknown one
     expected = 0 if status is CommitStatus.ABSENT else SIGNATURE_BYTES
     return CommitEntry(
         status=status,

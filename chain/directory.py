@@ -1,0 +1,65 @@
+"""Which contracts stand on the chain, and what each of them can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contracts.runtime.abi import FunctionAbi, contract_abi
+
+from chain.refusal import Code, Refusal
+from chain.tx import Tx
+from contracts.runtime.api import StateView
+from contracts.runtime.codec import decode
+from contracts.runtime.keys import CONTRACTS_KEY, code_key, source_key
+
+
+@dataclass(frozen=True, slots=True)
+class ContractInfo:
+    name: str
+    version: int
+    code_hash: bytes
+    functions: tuple[FunctionAbi, ...]
+
+
+class Directory:
+    """Reads interfaces out of the state; each source is parsed once, by its hash."""
+
+    def __init__(self, view: StateView) -> None:
+        self._view = view
+        self._parsed: dict[bytes, tuple[FunctionAbi, ...]] = {}
+        self._exports: dict[bytes, frozenset[str]] = {}
+
+    def contracts(self) -> tuple[ContractInfo, ...]:
+        names = self._view.get(CONTRACTS_KEY)
+        found = [self._info(name) for name in (decode(names) if names else [])]
+        return tuple(info for info in found if info is not None)
+
+    def _info(self, name: str) -> ContractInfo | None:
+        raw = self._view.get(code_key(name))
+        if raw is None:
+            return None
+        version, code_hash, _ = decode(raw)
+        return ContractInfo(name, version, code_hash, self._functions(code_hash))
+
+    def _functions(self, code_hash: bytes) -> tuple[FunctionAbi, ...]:
+        if code_hash not in self._parsed:
+            source = self._view.get(source_key(code_hash))
+            assert source is not None, "the state holds the source of every contract"
+            functions = tuple(contract_abi(source))
+            self._parsed[code_hash] = functions
+            self._exports[code_hash] = frozenset(f.name for f in functions if not f.view)
+        return self._parsed[code_hash]
+
+    def unknown_call(self, tx: Tx) -> Refusal | None:
+        for call in tx.calls:
+            raw = self._view.get(code_key(call.contract)) if call.contract.isascii() else None
+            if raw is None:
+                return Refusal(Code.UNKNOWN_CONTRACT, f"there is no contract {call.contract!r}: list them first")
+            code_hash = decode(raw)[1]
+            functions = self._functions(code_hash)
+            if call.function not in self._exports[code_hash]:
+                names = ", ".join(f.name for f in functions if not f.view)
+                return Refusal(
+                    Code.UNKNOWN_FUNCTION, f"{call.contract} has no function {call.function!r}; it has {names}"
+                )
+        return None

@@ -1,0 +1,276 @@
+"""The chain as one node holds it: executes decided blocks, keeps them in atomic batches, answers with proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgpack
+
+from chain import merkle, validity
+from chain.block import Block, Header, make_block
+from chain.directory import ContractInfo, Directory
+from chain.executor import CallsOutcome, Overlay, Writes, execute_block, execute_calls, next_nonce
+from chain.genesis import Genesis
+from chain.genesis_state import genesis_state
+from chain.hashes import ZERO_HASH, digest
+from chain.kv import KV
+from chain.merkle import ListProof
+from chain.receipt import encode_receipt, pack_list
+from chain.refusal import Refusal
+from chain.stateproof import StateProof
+from chain.statetree import StateTree
+from chain.store import (
+    BLOCK,
+    COMMIT,
+    GENESIS,
+    HEAD,
+    RECEIPTS,
+    STATE,
+    TREE,
+    TX,
+    UNDO,
+    BlockStore,
+    CorruptStoreError,
+    Head,
+    StateReader,
+    at_height,
+    encode_head,
+)
+from chain.system import SystemState, end_of_block, read_system
+from chain.tx import Tx, TxCall, Verify
+from chain.wire import encode_commit, encode_validators
+from consensus.commits import verify_commit
+from consensus.types import BlockId, Commit, Height, ValidatorId
+from contracts.runtime.api import Call, Outcome, Runtime, StateView
+
+KEPT_UNDOS = 2  # how many blocks back the state can be read with proofs, or rolled back to
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedRead:
+    key: bytes
+    value: bytes | None
+    proof: StateProof
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedQuery:
+    """An outcome on the state after `height`, every key it read under the state root of header `height` + 1."""
+
+    outcome: Outcome
+    height: int
+    reads: tuple[ProvedRead, ...]
+    header_bytes: bytes
+    commit_bytes: bytes
+
+
+class Ledger:
+    """Opens the chain in `kv`, or begins it from the genesis. `verify` checks the signatures of commits."""
+
+    def __init__(self, kv: KV, runtime: Runtime, genesis: Genesis, verify: Verify) -> None:
+        self._kv = kv
+        self._runtime = runtime
+        self._verify = verify
+        self.chain_id = genesis.chain_id
+        self.store = BlockStore(kv)
+        self.view: StateView = StateReader(kv)
+        head = self.store.head()
+        if head is None:
+            head = self._begin(genesis)
+        elif kv.get(GENESIS) != genesis.chain_id.encode():
+            raise CorruptStoreError("the store holds another network's chain: use another folder or the right genesis")
+        self.head = head
+        self._tree = StateTree(kv, TREE, head.state_root)
+        self.system: SystemState = read_system(self.view, head.height)
+        self._directory = Directory(self.view)
+        self._past: tuple[int, StateView, StateTree] | None = None
+
+    def _begin(self, genesis: Genesis) -> Head:
+        writes = genesis_state(self._runtime, genesis)
+        change = StateTree(self._kv, TREE, ZERO_HASH).plan(writes)
+        head = Head(0, BlockId(ZERO_HASH), genesis.time_ms, change.root, merkle.root([]))
+        puts = [(STATE + key, value) for key, value in writes.items() if value is not None]
+        puts += change.puts
+        puts += [(HEAD, encode_head(head)), (GENESIS, genesis.chain_id.encode())]
+        self._kv.write(puts, change.deletes)
+        return head
+
+    # --- proposing and deciding ---------------------------------------------------------------------------------
+
+    def propose(
+        self,
+        txs: Sequence[Tx],
+        evidence: Sequence[bytes],
+        time_ms: int,
+        proposer: ValidatorId,
+        last_commit: Commit | None = None,
+    ) -> Block:
+        """A valid block on top of the head; its time is `time_ms`, or just after the head's.
+
+        `last_commit` may be a fuller certificate for the head than the stored one (more late signatures).
+        """
+        head, system = self.head, self.system
+        if last_commit is None and head.height:
+            last_commit = self.store.commit(head.height)
+        header = Header(
+            chain_id=self.chain_id,
+            height=Height(head.height + 1),
+            time_ms=max(time_ms, head.time_ms + 1),
+            proposer=proposer,
+            parent=head.block_id,
+            tx_root=ZERO_HASH,
+            state_root=head.state_root,
+            receipt_root=head.receipt_root,
+            validators_hash=digest(encode_validators(system.validators)),
+            next_validators_hash=digest(encode_validators(system.next_validators)),
+            evidence_root=ZERO_HASH,
+            last_commit_hash=ZERO_HASH,
+        )
+        return make_block(header, txs, evidence, encode_commit(last_commit) if last_commit else b"", last_commit)
+
+    def fault(self, block: Block) -> str | None:
+        """Why the block may not follow the head, or None."""
+        return validity.fault(block, self.head, self.system, self.view, self.chain_id, self._verify)
+
+    def decided_fault(self, block: Block, commit: Commit) -> str | None:
+        """Why a block that another node hands over as decided may not be applied next, or None: the whole commit is
+        checked, not only a quorum of it, and the block as if it were proposed."""
+        height = Height(self.head.height + 1)
+        error = verify_commit(commit, self.chain_id, self.system.validators, height, block.id, self._verify)
+        return f"{error.code}: {error.detail}" if error is not None else self.fault(block)
+
+    def unknown_call(self, tx: Tx) -> Refusal | None:
+        """Why a transaction cannot work whatever the state: it calls what does not exist."""
+        return self._directory.unknown_call(tx)
+
+    def contracts(self) -> tuple[ContractInfo, ...]:
+        """The contracts on the chain, by name."""
+        return self._directory.contracts()
+
+    def apply(self, block: Block, commit: Commit) -> Head:
+        """Executes a decided block on top of the head; block, state, receipts and head become durable in one batch."""
+        height, time_ms = block.header.height, block.header.time_ms
+        assert block.header.parent == self.head.block_id
+        assert commit.block_id == block.id
+        outcome = execute_block(self._runtime, self.view, block.txs, height, time_ms)
+        system, system_writes = end_of_block(self.system, height, block.last_commit, None)
+        writes = outcome.writes
+        writes.update(system_writes)
+        receipts = [encode_receipt(r) for r in outcome.receipts]
+        changed = {key: value for key, value in writes.items() if self.view.get(key) != value}
+        change = self._tree.plan(changed)
+        head = Head(height, block.id, time_ms, change.root, merkle.root(receipts))
+
+        puts: list[tuple[bytes, bytes]] = [
+            (at_height(BLOCK, height), block.raw),
+            (at_height(COMMIT, height), encode_commit(commit)),
+            (at_height(RECEIPTS, height), pack_list(receipts)),
+            (at_height(UNDO, height), msgpack.packb([(key, self.view.get(key)) for key in changed])),
+            (HEAD, encode_head(head)),
+        ]
+        place = height.to_bytes(8, "big")
+        puts += [(TX + tx.id, place + index.to_bytes(4, "big")) for index, tx in enumerate(block.txs)]
+        puts += [(STATE + key, value) for key, value in changed.items() if value is not None]
+        puts += change.puts
+        deletes = [STATE + key for key, value in changed.items() if value is None]
+        deletes += change.deletes
+        if height > KEPT_UNDOS:
+            deletes.append(at_height(UNDO, height - KEPT_UNDOS))
+        self._kv.write(puts, deletes)
+
+        self._tree.adopt(change)
+        self.head, self.system = head, system
+        self._past = None
+        return head
+
+    # --- asking ---------------------------------------------------------------------------------------------------
+
+    def next_nonce(self, sender: str) -> int:
+        return next_nonce(self.view, sender)
+
+    def query(self, contract: str, view: str, args: bytes, sender: str, gas_limit: int) -> tuple[Outcome, int]:
+        """Runs a view on the latest state; also the height whose outcome that is."""
+        return self._run_view(self.view, contract, view, args, sender, gas_limit, self.head.time_ms), self.head.height
+
+    def prove_query(self, contract: str, view: str, args: bytes, sender: str, gas_limit: int) -> ProvedQuery | None:
+        """Runs a view on the newest state that a decided header vouches for; None at height 0, where none does."""
+        past = self._provable()
+        vouching = self.store.header(self.head.height)
+        commit_bytes = self.store.commit_bytes(self.head.height)
+        if past is None or vouching is None or commit_bytes is None:
+            return None
+        state, tree = past
+        recorder = _Recorder(state)
+        outcome = self._run_view(recorder, contract, view, args, sender, gas_limit, self._time_at(self.head.height - 1))
+        reads = tuple(ProvedRead(key, value, tree.prove(key)) for key, value in recorder.seen.items())
+        return ProvedQuery(outcome, self.head.height - 1, reads, vouching[1], commit_bytes)
+
+    def simulate(self, sender: str, calls: Sequence[TxCall], gas_limit: int) -> CallsOutcome:
+        """Runs calls as the next block would, and forgets what they write."""
+        height, time_ms = self.head.height + 1, self.head.time_ms + 1
+        return execute_calls(self._runtime, self.view, calls, sender, height, time_ms, gas_limit)
+
+    def prove_receipt(self, height: int, index: int) -> tuple[ListProof, bytes, bytes] | None:
+        """The receipt's place under the next header, that header and its commit; None until there is one."""
+        receipts = self.store.receipts(height)
+        vouching = self.store.header(height + 1)
+        commit_bytes = self.store.commit_bytes(height + 1)
+        if receipts is None or vouching is None or commit_bytes is None:
+            return None
+        return merkle.prove(receipts, index), vouching[1], commit_bytes
+
+    def _time_at(self, height: int) -> int:
+        found = self.store.header(height) if height else None
+        return found[0].time_ms if found else 0
+
+    def _run_view(
+        self, state: StateView, contract: str, view: str, args: bytes, sender: str, gas_limit: int, time_ms: int
+    ) -> Outcome:
+        call = Call(contract, view, args, sender, self.head.height, time_ms, read_only=True)
+        return self._runtime.execute(call, state, gas_limit)
+
+    def _provable(self) -> tuple[StateView, StateTree] | None:
+        """The state before the head block, whose root is in the head's header."""
+        height = self.head.height
+        if self._past is None or self._past[0] != height:
+            undo = self.store.undo(height)
+            found = self.store.header(height)
+            if undo is None or found is None:
+                return None
+            before: Writes = dict(undo)
+            change = self._tree.plan(before)
+            assert change.root == found[0].state_root, "the state before the head does not have the root in its header"
+            nodes = _Layered(self._kv, dict(change.puts) | dict.fromkeys(change.deletes))
+            self._past = height, Overlay(self.view, before), StateTree(nodes, TREE, change.root)
+        return self._past[1], self._past[2]
+
+
+class _Recorder:
+    """A view that remembers what was read through it, in the order of first reads."""
+
+    __slots__ = ("_base", "seen")
+
+    def __init__(self, base: StateView) -> None:
+        self._base = base
+        self.seen: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes, /) -> bytes | None:
+        if key not in self.seen:
+            self.seen[key] = self._base.get(key)
+        return self.seen[key]
+
+
+class _Layered:
+    """Some keys of a store as they were at another time."""
+
+    __slots__ = ("_base", "_layer")
+
+    def __init__(self, base: KV, layer: dict[bytes, bytes | None]) -> None:
+        self._base = base
+        self._layer = layer
+
+    def get(self, key: bytes, /) -> bytes | None:
+        if key in self._layer:
+            return self._layer[key]
+        return self._base.get(key)

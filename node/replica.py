@@ -1,0 +1,505 @@
+"""A validator (or observer) as a pure object: events in, effects out. It decides what to do; a host does it.
+
+It owns the consensus machine of the height at hand, the mempool, and what it knows of its peers. It reads the ledger,
+but only the host changes it, by carrying out `Apply`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from chain.block import Block, decode_block
+from chain.ledger import Ledger
+from chain.mempool import Limits, Mempool
+from chain.refusal import Code, Refusal
+from chain.tx import Tx
+from consensus import effects as machine_effects
+from consensus import events as machine_events
+from consensus.gossip import Standpoint, lacking, standpoint
+from consensus.lock import LockRecord
+from consensus.machine import State, Step, fullest_commit, new_height, step
+from consensus.timeouts import Timeouts, TimerKind
+from consensus.types import BlockId, Commit, Height, Proposal, Round, ValidatorId, ValidatorSet, Vote
+from node.catchup import Catchup
+from node.early import EarlyMessages
+from node.events import (
+    AnswerClient,
+    Apply,
+    BlockApplied,
+    BlocksReceived,
+    Effect,
+    Event,
+    LoggedBlock,
+    LoggedLock,
+    LoggedOwn,
+    LogRecord,
+    PeerDown,
+    PeerId,
+    PeerState,
+    PeerUp,
+    Penalise,
+    Persist,
+    ProposalReceived,
+    Report,
+    SendProposal,
+    SendStatus,
+    SendTxs,
+    SendVotes,
+    SetTimer,
+    Sign,
+    Signed,
+    SignRefused,
+    Started,
+    StatusReceived,
+    Timer,
+    TimerFired,
+    TxsReceived,
+    VotesReceived,
+)
+from node.lockcodec import decode_lock, encode_lock
+
+BEGIN, TICK = "begin", "tick"
+RELAYED_AT_ONCE = 2_000  # transactions in one message
+MAX_BLOCKS = 32  # proposed blocks kept while a height is decided
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaConfig:
+    """All in milliseconds. Not part of what the chain agrees on."""
+
+    timeouts: Timeouts = Timeouts()
+    heartbeat_ms: int = 10_000  # an idle chain makes an empty block this often
+    proof_block_ms: int = 500  # a block that vouches for the last one's outcome comes at the latest after this
+    tick_ms: int = 250
+    settle_ms: int = 200  # what a peer lacks may still be on its way; only later is it sent again
+    relay_again_ms: int = 5_000
+    warm_up_height: int = 3  # a new chain does not wait for heartbeats up to here
+    mempool: Limits = field(default_factory=Limits)
+
+
+class Replica:
+    """`me` None is an observer: it follows, checks and serves, and never signs."""
+
+    def __init__(self, ledger: Ledger, me: ValidatorId | None, config: ReplicaConfig) -> None:
+        self._ledger = ledger
+        self._me = me
+        self._config = config
+        self.mempool = Mempool(ledger.next_nonce, config.mempool)
+        self.peers: dict[PeerId, PeerState | None] = {}
+        self._catchup = Catchup()
+        self._early = EarlyMessages()
+        self._machine = self._fresh_machine()
+        self._previous: State | None = None
+        self._blocks: dict[BlockId, Block] = {}
+        self._logged: set[BlockId] = set()
+        self._applying = False
+        self._unsigned = 0  # own messages of before a restart that the signer has not given back yet
+        self._now_ms = 0
+        self._due_ms = 0  # when the next height begins at the latest
+        self._round_since_ms = 0
+        self._relayed_ms = 0
+        self._out: list[Effect] = []
+
+    # --- what hosts may look at -----------------------------------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        """The height being decided."""
+        return self._machine.height
+
+    @property
+    def round(self) -> int:
+        return max(self._machine.round, 0)
+
+    def known_tx(self, key: bytes) -> Tx | None:
+        """A transaction by its envelope digest, if its signature was checked already."""
+        return self.mempool.known(key)
+
+    def validators_at(self, height: int) -> ValidatorSet | None:
+        """Who may vote at a height, as far as that is known and of interest now."""
+        system = self._ledger.system
+        return {
+            system.height: system.last_validators,
+            system.height + 1: system.validators,
+            system.height + 2: system.next_validators,
+        }.get(height)
+
+    # --- one way in -----------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now_ms: int) -> list[Effect]:
+        """What to do about an event, in order. `now_ms` is Unix time by the host's clock."""
+        self._now_ms = now_ms
+        self._out = []
+        self._dispatch(event)
+        return _merged(self._out)
+
+    def _dispatch(self, event: Event) -> None:
+        match event:
+            case TxsReceived():
+                self._on_txs(event)
+            case VotesReceived(peer, votes):
+                self._on_votes(peer, votes)
+            case ProposalReceived(peer, proposal, block):
+                self._on_proposal(peer, proposal, block)
+            case Signed(message):
+                self._on_signed(message)
+            case SignRefused(message, reason):
+                self._report("sign_refused", height=message.height, round=message.round, reason=reason)
+                self._own_is_back()
+            case BlockApplied(block, _):
+                self._on_applied(block)
+            case TimerFired(timer):
+                self._on_timer(timer)
+            case StatusReceived(peer, state):
+                self._on_status(peer, state)
+            case BlocksReceived(peer, blocks):
+                self._on_blocks(peer, blocks)
+            case PeerUp(peer):
+                self._on_peer_up(peer)
+            case PeerDown(peer):
+                self.peers.pop(peer, None)
+                self._catchup.forget(peer)
+            case Started():
+                self._on_started(event)
+            case _:
+                assert_never(event)
+
+    # --- starting -------------------------------------------------------------------------------------------------
+
+    def _on_started(self, event: Started) -> None:
+        """Resumes the height where the write-ahead log left it: locked as before, in the last round we spoke in, with
+        our own messages signed again (the signer gives the same signatures, or none)."""
+        for raw in event.blocks:
+            block, _ = decode_block(raw, self._ledger.chain_id)
+            if block.header.height == self.height:
+                self._blocks[block.id] = block
+                self._logged.add(block.id)
+        own = [m for m in event.own if m.height == self.height]
+        lock = decode_lock(event.lock) if event.lock else None
+        if lock is not None and lock.height != self.height:
+            lock = None
+        last_round = max((m.round for m in own), default=Round(0))
+        self._machine = self._fresh_machine(lock, last_round)
+        for block in list(self._blocks.values()):
+            self._judge(block)
+        self._unsigned = len(own)
+        self._out.extend(Sign(message) for message in own)
+        self._out.append(SetTimer(Timer(TICK, 0), self._config.tick_ms))
+        self._schedule_begin(after_transactions=True)
+
+    def _fresh_machine(self, lock: LockRecord | None = None, first: Round = Round(0)) -> State:
+        system = self._ledger.system
+        return new_height(
+            Height(self._ledger.head.height + 1),
+            system.validators,
+            system.turns,
+            self._me,
+            self._config.timeouts,
+            lock,
+            first,
+        )
+
+    # --- pacing ---------------------------------------------------------------------------------------------------
+
+    def _schedule_begin(self, after_transactions: bool) -> None:
+        """An idle chain rests: a height begins when there is something to decide, when others begin it, or when due."""
+        wait_ms = self._config.proof_block_ms if after_transactions else self._config.heartbeat_ms
+        self._due_ms = self._now_ms + wait_ms
+        self._out.append(SetTimer(Timer(BEGIN, self.height), wait_ms))
+        self._begin_if_wanted()
+
+    def _begin_if_wanted(self) -> None:
+        if self._machine.step is not Step.NEW or self._applying or self._unsigned:
+            return
+        warming_up = self.height <= self._config.warm_up_height and self._reaches_quorum()
+        if len(self.mempool) or warming_up or self._now_ms >= self._due_ms:
+            self._feed(machine_events.Begin())
+
+    def _reaches_quorum(self) -> bool:
+        validators = self._machine.validators
+        power = sum(validators.power_of(peer) for peer in self.peers)
+        if self._me is not None:
+            power += validators.power_of(self._me)
+        return validators.is_quorum(power)
+
+    def _on_timer(self, timer: Timer) -> None:
+        if timer.kind == TICK:
+            self._on_tick()
+        elif timer.kind == BEGIN:
+            if timer.height == self.height:
+                self._due_ms = min(self._due_ms, self._now_ms)
+                self._begin_if_wanted()
+        elif timer.height == self.height:
+            kind = TimerKind[timer.kind.upper()]
+            self._feed(machine_events.TimerFired(kind, Height(timer.height), Round(timer.round)))
+
+    # --- transactions ---------------------------------------------------------------------------------------------
+
+    def _on_txs(self, event: TxsReceived) -> None:
+        verdicts: list[Refusal | None] = []
+        fresh: list[bytes] = []
+        for tx in event.txs:
+            known = self.mempool.known(tx.key) is not None
+            verdict = None if known else self._admit(tx)
+            verdicts.append(verdict)
+            if verdict is None and not known:
+                fresh.append(tx.raw)
+        if event.peer is None:
+            for at in range(0, len(fresh), RELAYED_AT_ONCE):
+                self._out.append(SendTxs(None, tuple(fresh[at : at + RELAYED_AT_ONCE])))
+        if event.request is not None:
+            self._out.append(AnswerClient(event.request, tuple(verdicts)))
+        if fresh:
+            self._begin_if_wanted()
+
+    def _admit(self, tx: Tx) -> Refusal | None:
+        most = self._ledger.system.params.max_tx_gas
+        if tx.gas_limit > most:
+            return Refusal(Code.GAS_LIMIT, f"the gas limit may be at most {most}: ask for less")
+        refusal = self._ledger.unknown_call(tx) or self.mempool.add(tx, self.height)
+        if refusal is not None and refusal.code is Code.NONCE_USED:
+            place = self._ledger.store.find_tx(tx.id)
+            if place is not None:
+                return Refusal(Code.ALREADY_FINAL, f"it is final at height {place[0]}: ask for its receipt")
+        return refusal
+
+    # --- consensus messages -----------------------------------------------------------------------------------------
+
+    def _on_votes(self, peer: PeerId, votes: tuple[Vote, ...]) -> None:
+        for vote in votes:
+            if vote.height == self.height:
+                self._heard()
+                self._feed(machine_events.VoteSeen(vote))
+            elif vote.height == self.height + 1:
+                self._early.keep_vote(peer, vote)
+            elif self._previous is not None and vote.height == self._previous.height:
+                self._previous, _ = step(self._previous, machine_events.VoteSeen(vote))
+
+    def _on_proposal(self, peer: PeerId, proposal: Proposal, block: Block | None) -> None:
+        if proposal.height == self.height + 1:
+            self._early.keep_proposal(peer, proposal, block)
+        if proposal.height != self.height or proposal.proposer != self._machine.proposer(proposal.round):
+            return
+        self._heard()
+        block = block or self._blocks.get(proposal.block_id)
+        if block is None or block.id != proposal.block_id:
+            return  # it comes again with its block when our status says that we lack it
+        self._judge(block)
+        self._feed(machine_events.ProposalSeen(proposal, self._is_timely(block)))
+
+    def _heard(self) -> None:
+        """Someone is at work on this height: so are we."""
+        if self._machine.step is Step.NEW and not self._applying and not self._unsigned:
+            self._feed(machine_events.Begin())
+
+    def _is_timely(self, block: Block) -> bool:
+        """Proposer-based time: the block's time is near ours, given how far clocks and messages may be off."""
+        params = self._ledger.system.params
+        ahead_ms = block.header.time_ms - self._now_ms
+        return -(params.message_delay_ms + params.precision_ms) <= ahead_ms <= params.precision_ms
+
+    def _judge(self, block: Block) -> None:
+        """Tells the machine whether a block is valid, once."""
+        if self._applying or block.id in self._machine.verdicts:
+            return
+        if len(self._blocks) >= MAX_BLOCKS:
+            self._drop_idle_block()
+        self._blocks[block.id] = block
+        fault = self._ledger.fault(block)
+        if fault is not None:
+            self._report("block_refused", height=self.height, reason=fault)
+        self._feed(machine_events.BlockChecked(block.id, fault is None))
+
+    def _drop_idle_block(self) -> None:
+        kept = {lock.block_id for lock in (self._machine.locked, self._machine.valid) if lock is not None}
+        for block_id in self._blocks:
+            if block_id not in kept:
+                del self._blocks[block_id]
+                return
+
+    def _feed(self, event: machine_events.Event) -> None:
+        self._machine, effects = step(self._machine, event)
+        for effect in effects:
+            self._carry_out(effect)
+
+    def _carry_out(self, effect: machine_effects.Effect) -> None:
+        match effect:
+            case machine_effects.SignVote(vote):
+                self._out += [Persist((LoggedOwn(vote),)), Sign(vote)]
+            case machine_effects.SignProposal(proposal):
+                self._out += [Persist((*self._unlogged(proposal.block_id), LoggedOwn(proposal))), Sign(proposal)]
+            case machine_effects.PersistLock(record):
+                logged = LoggedLock(record.height, encode_lock(record))
+                self._out.append(Persist((*self._unlogged(record.valid.block_id), logged)))
+            case machine_effects.StartTimer(kind, height, round_, delay_ms):
+                self._out.append(SetTimer(Timer(kind.name.lower(), height, round_), delay_ms))
+            case machine_effects.BuildValue(height, round_):
+                self._build(height, round_)
+            case machine_effects.RoundEntered(round_):
+                self._round_since_ms = self._now_ms
+                if round_ > 0:
+                    self._report("round", height=self.height, round=round_)
+                    self._out.append(SendStatus(None, self._state()))
+            case machine_effects.Decide(commit):
+                self._decide(self._blocks[commit.block_id], commit)
+            case machine_effects.Equivocation(first, _):
+                who = first.validator if isinstance(first, Vote) else first.proposer
+                self._report("equivocation", height=first.height, round=first.round, validator=who.hex())
+            case _:
+                assert_never(effect)
+
+    def _unlogged(self, block_id: BlockId) -> tuple[LogRecord, ...]:
+        """The block itself goes into the log with the first promise about it: else a power cut could lose the only
+        value that the others are locked on."""
+        if block_id in self._logged:
+            return ()
+        self._logged.add(block_id)
+        return (LoggedBlock(Height(self.height), self._blocks[block_id].raw),)
+
+    def _build(self, height: Height, round_: Round) -> None:
+        assert self._me is not None
+        params = self._ledger.system.params
+        commit = fullest_commit(self._previous) if self._previous is not None else None
+        room = params.max_block_bytes - BLOCK_OVERHEAD_BYTES - VALIDATOR_OVERHEAD_BYTES * len(self._machine.validators)
+        txs = self.mempool.reap(room, params.max_block_gas, params.max_block_transactions)
+        block = self._ledger.propose(txs, (), self._now_ms, self._me, commit)
+        self._blocks[block.id] = block
+        self._feed(machine_events.BlockChecked(block.id, True))
+        self._feed(machine_events.ValueBuilt(height, round_, block.id))
+
+    def _on_signed(self, message: Vote | Proposal) -> None:
+        if message.height == self.height:
+            if isinstance(message, Vote):
+                self._out.append(SendVotes(None, (message,)))
+                self._feed(machine_events.VoteSeen(message))
+            elif message.block_id in self._blocks:
+                self._out.append(SendProposal(None, message, self._blocks[message.block_id].raw))
+                self._feed(machine_events.ProposalSeen(message, timely=True))
+        self._own_is_back()
+
+    def _own_is_back(self) -> None:
+        if self._unsigned:
+            self._unsigned -= 1
+            self._begin_if_wanted()
+
+    # --- deciding -----------------------------------------------------------------------------------------------------
+
+    def _decide(self, block: Block, commit: Commit) -> None:
+        self._applying = True
+        self._out.append(Apply(block, commit))
+
+    def _on_applied(self, block: Block) -> None:
+        self._applying = False
+        self._previous = self._machine if self._machine.step is Step.DECIDED else None
+        self.mempool.committed(block.txs, block.header.height)
+        self._machine = self._fresh_machine()
+        self._blocks, self._logged = {}, set()
+        self._schedule_begin(after_transactions=bool(block.txs))
+        for message in self._early.of_height(self.height):
+            self._dispatch(message)
+        self._apply_fetched()
+
+    # --- other nodes --------------------------------------------------------------------------------------------------
+
+    def _state(self) -> PeerState:
+        here = standpoint(self._machine)
+        return PeerState(
+            height=here.height,
+            round=max(here.round, 0),
+            step=int(here.step),
+            prevotes=here.prevotes,
+            precommits=here.precommits,
+            has_proposal=here.has_proposal,
+            pol_round=here.pol_round,
+            pol_prevotes=here.pol_prevotes,
+            earliest_height=self._ledger.store.earliest(),
+        )
+
+    def _on_peer_up(self, peer: PeerId) -> None:
+        self.peers.setdefault(peer, None)
+        self._out.append(SendStatus(peer, self._state()))
+        self._relay_waiting(peer)
+        self._begin_if_wanted()
+
+    def _relay_waiting(self, to: PeerId | None) -> None:
+        waiting = self.mempool.first(RELAYED_AT_ONCE)
+        if waiting:
+            self._out.append(SendTxs(to, tuple(tx.raw for tx in waiting)))
+
+    def _on_status(self, peer: PeerId, state: PeerState) -> None:
+        if peer not in self.peers:
+            return
+        self.peers[peer] = state
+        if state.height == self.height:
+            self._send_what_lacks(peer, state)
+        elif state.height > self.height:
+            self._catch_up()
+
+    def _send_what_lacks(self, peer: PeerId, state: PeerState) -> None:
+        if self._now_ms - self._round_since_ms < self._config.settle_ms:
+            return
+        there = Standpoint(
+            Height(state.height),
+            Round(state.round),
+            Step(state.step),
+            state.prevotes,
+            state.precommits,
+            state.has_proposal,
+            Round(state.pol_round),
+            state.pol_prevotes,
+        )
+        parts = lacking(self._machine, there)
+        if parts.proposal is not None and parts.proposal.block_id in self._blocks:
+            self._out.append(SendProposal(peer, parts.proposal, self._blocks[parts.proposal.block_id].raw))
+        if parts.votes:
+            self._out.append(SendVotes(peer, parts.votes))
+
+    def _on_tick(self) -> None:
+        self._out.append(SetTimer(Timer(TICK, 0), self._config.tick_ms))
+        self._out.append(SendStatus(None, self._state()))
+        self._catch_up()
+        self._begin_if_wanted()
+        if len(self.mempool) and self._now_ms - self._relayed_ms >= self._config.relay_again_ms:
+            self._relayed_ms = self._now_ms
+            self._relay_waiting(None)
+
+    # --- catching up --------------------------------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        if not self._applying:
+            self._out.extend(self._catchup.next_requests(self.height, self.peers, self._now_ms))
+
+    def _on_blocks(self, peer: PeerId, blocks: tuple[tuple[Block, Commit], ...]) -> None:
+        self._catchup.received(peer, blocks, self.height)
+        self._apply_fetched()
+
+    def _apply_fetched(self) -> None:
+        """Applies the next fetched block once its whole commit and the block itself are checked; a liar is dropped."""
+        while not self._applying and (fetched := self._catchup.take(self.height)) is not None:
+            fault = self._ledger.decided_fault(fetched.block, fetched.commit)
+            if fault is None:
+                self._decide(fetched.block, fetched.commit)
+                return
+            self._out.append(Penalise(fetched.peer, f"sent a block that was not decided: {fault}"))
+            self._catchup.forget(fetched.peer)
+        self._catch_up()
+
+    def _report(self, event: str, **fields: object) -> None:
+        self._out.append(Report(event, tuple(fields.items())))
+
+
+BLOCK_OVERHEAD_BYTES = 4_096
+VALIDATOR_OVERHEAD_BYTES = 128  # an entry of the last commit
+
+
+def _merged(effects: Iterable[Effect]) -> list[Effect]:
+    """Neighbouring log records share one sync."""
+    merged: list[Effect] = []
+    for effect in effects:
+        if isinstance(effect, Persist) and merged and isinstance(merged[-1], Persist):
+            merged[-1] = Persist(merged[-1].records + effect.records)
+        else:
+            merged.append(effect)
+    return merged
