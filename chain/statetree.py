@@ -1,21 +1,22 @@
 """The authenticated state: a 16-way tree over the nibbles of SHA-256(key), updated once for each block.
 
-`chain.stateproof` defines what is hashed. Here is how it is kept: one stored value for each inner node, under
-`prefix || path`, the path being one byte (0 to 15) for each level. Paths instead of hashes as names mean that a block
-overwrites what it replaces, so that nothing needs collecting, and that a node stands next to its children on disk.
+`chain.stateproof` defines what is hashed. Here is how it is kept. A stored node is
 
-A stored node is
+    u16 occupied slots | u32 the number of records of each slot, 2 bits each | 0x01 | 16 child hashes | records
 
-    u16 occupied slots | u16 those that are leaves | child hashes | 64 bytes (key hash || value hash) for each leaf
+with slot 0 in the lowest bits. From 0x01 to the last hash it is exactly what an inner node hashes. A record is a key's
+hash and its value's hash (2 x 32 bytes). A subtree of at most three keys has no node of its own: its records stand in
+the node above, in key order, and its inner hashes are made anew when they are needed. In a large tree nearly all
+of the lowest subtrees are so small, and each of them saves a read and a write. Four keys or more have a node, under
+`prefix || path`, the path being one byte (0 to 15) for each level; so has the root, unless the tree is empty.
 
-with bit i standing for slot i. The hashes are 16 x 32 bytes, zero for an empty slot; a node with few children (there
-are the most of these) leaves the empty ones out. The root node alone may have a leaf as its only child: the tree then
-holds one key, and its root is that leaf's hash.
+Paths instead of hashes as names mean that a block overwrites what it replaces, so that nothing needs collecting, and
+that a node stands next to its children on disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -23,17 +24,18 @@ from chain.hashes import HASH_BYTES, ZERO_HASH
 from chain.kv import Reader, StoreCorruptError
 from chain.stateproof import FANOUT, StateProof, nibbles
 
-_HEAD_BYTES = 4
-_LEAF_BYTES = 2 * HASH_BYTES  # key hash || value hash
-_ROW_BYTES = FANOUT * HASH_BYTES
-_FEW = 5  # up to so many children, packing the hashes costs less time than storing the zeros
-_EMPTY_ROW = b"\x01" + bytes(_ROW_BYTES)
+DEFAULT_CACHE_NODES = 32_768
 
+_HEAD_BYTES = 6
+_HASHES_AT = _HEAD_BYTES + 1
+_RECORDS_AT = _HASHES_AT + FANOUT * HASH_BYTES
+_RECORD_BYTES = 2 * HASH_BYTES
+_MAX_GROUP = 3  # what two bits can count
+_EMPTY_NODE = bytes(_HEAD_BYTES) + b"\x01" + bytes(FANOUT * HASH_BYTES)
+_ONES, _TWOS = 0x55555555, 0xAAAAAAAA  # the lower and the higher bit of each slot's count
 
-DEFAULT_CACHE_NODES = 65_536
-
-# key hash, its nibbles, the new leaf (None: delete) and that leaf's hash
-_Change = tuple[bytes, bytes, bytes | None, bytes]
+# A key's hash, its nibbles, and its new record (None: delete).
+_Change = tuple[bytes, bytes, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,96 +52,11 @@ class TreeChange:
     undo: list[tuple[bytes, bytes | None]]
 
 
-class _Node:
-    """An inner node at work. `row` is exactly what is hashed: 0x01 and the 16 child hashes."""
-
-    __slots__ = ("leaf_bits", "leaves", "occupied", "parent", "path", "row", "stored")
-
-    def __init__(self, path: bytes, stored: bytes | None, parent: _Node | None) -> None:
-        self.path = path
-        self.stored = stored
-        self.parent = parent
-        if stored is None:
-            self.occupied = self.leaf_bits = 0
-            self.row = bytearray(_EMPTY_ROW)
-            self.leaves = bytearray()
-        else:
-            self.occupied = stored[0] << 8 | stored[1]
-            self.leaf_bits = stored[2] << 8 | stored[3]
-            self.row, end = _unpacked_row(stored, self.occupied)
-            self.leaves = bytearray(stored[end:])
-
-    def leaf_offset(self, bit: int) -> int:
-        return (self.leaf_bits & (bit - 1)).bit_count() * _LEAF_BYTES
-
-    def leaf_at(self, bit: int) -> bytes:
-        offset = self.leaf_offset(bit)
-        return bytes(self.leaves[offset : offset + _LEAF_BYTES])
-
-    def set_leaf(self, slot: int, leaf: bytes, hashed: bytes | bytearray) -> None:
-        bit = 1 << slot
-        offset = self.leaf_offset(bit)
-        end = offset + _LEAF_BYTES if self.leaf_bits & bit else offset
-        self.leaves[offset:end] = leaf
-        self.leaf_bits |= bit
-        self.occupied |= bit
-        at = 1 + slot * HASH_BYTES
-        self.row[at : at + HASH_BYTES] = hashed
-
-    def set_inner(self, slot: int, hashed: bytes) -> None:
-        """Over an empty slot or an inner child: a leaf is cleared first."""
-        self.occupied |= 1 << slot
-        at = 1 + slot * HASH_BYTES
-        self.row[at : at + HASH_BYTES] = hashed
-
-    def clear(self, slot: int) -> None:
-        bit = 1 << slot
-        if self.leaf_bits & bit:
-            offset = self.leaf_offset(bit)
-            del self.leaves[offset : offset + _LEAF_BYTES]
-            self.leaf_bits ^= bit
-        self.occupied &= ~bit
-        at = 1 + slot * HASH_BYTES
-        self.row[at : at + HASH_BYTES] = ZERO_HASH
-
-    def packed(self) -> bytes:
-        occupied = self.occupied
-        head = (occupied << 16 | self.leaf_bits).to_bytes(_HEAD_BYTES, "big")
-        if occupied.bit_count() > _FEW:
-            return head + self.row[1:] + self.leaves
-        return head + b"".join([self.row[1 + 32 * i : 33 + 32 * i] for i in _slots(occupied)]) + self.leaves
-
-    def only_leaf(self) -> bool:
-        """Whether the subtree holds exactly one key."""
-        occupied = self.occupied
-        return occupied == self.leaf_bits and occupied & (occupied - 1) == 0 and occupied != 0
-
-
-def _slots(bits: int) -> Iterator[int]:
-    while bits:
-        low = bits & -bits
-        yield low.bit_length() - 1
-        bits ^= low
-
-
-def _unpacked_row(stored: bytes, occupied: int) -> tuple[bytearray, int]:
-    """The row that is hashed, and where the leaves begin in `stored`."""
-    if occupied.bit_count() > _FEW:
-        row = bytearray(b"\x01")
-        row += stored[_HEAD_BYTES : _HEAD_BYTES + _ROW_BYTES]
-        return row, _HEAD_BYTES + _ROW_BYTES
-    row = bytearray(_EMPTY_ROW)
-    at = _HEAD_BYTES
-    for slot in _slots(occupied):
-        row[1 + HASH_BYTES * slot : 33 + HASH_BYTES * slot] = stored[at : at + HASH_BYTES]
-        at += HASH_BYTES
-    return row, at
-
-
 class StateTree:
     """The tree kept in `kv` under `prefix`, standing at `root`.
 
-    Raises StoreCorruptError, on opening or later, where the store does not hold the tree of that root.
+    Raises StoreCorruptError, on opening or later, where the store does not hold the tree of that root. `cache_nodes`
+    bounds the memory: a node takes about 1.5 kB.
     """
 
     def __init__(
@@ -149,13 +66,13 @@ class StateTree:
         self._kv = kv
         self._prefix = prefix
         self._cache = _NodeCache(cache_nodes)
-        stored = self._load(b"") if root != ZERO_HASH else kv.get(prefix)
-        if _tree_root(_Node(b"", stored, None)) != root:
+        stored = kv.get(prefix) if root == ZERO_HASH else self._load(b"")
+        if _Node(b"", stored, None).subtree_hash() != root:
             raise StoreCorruptError(f"The stored state is not the one with the root {root.hex()}. Sync this node anew.")
 
     def plan(self, writes: Mapping[bytes, bytes | None]) -> TreeChange:
         """What setting these keys (None deletes) does to the tree. Changes nothing; call once for each block."""
-        changes = _hashed(writes)
+        changes = _sorted_changes(writes)
         if not changes:
             return TreeChange(self.root, self.root, [], [], [])
         return self._ascend(self._descend(changes))
@@ -174,22 +91,17 @@ class StateTree:
         if self.root == ZERO_HASH:
             return StateProof(())
         way = nibbles(sha256(key).digest())
-        node = _Node(b"", self._load(b""), None)
-        if node.only_leaf():
-            return StateProof((), bytes(node.leaves[:HASH_BYTES]), bytes(node.leaves[HASH_BYTES:]))
-        siblings = []
-        for depth, slot in enumerate(way):
-            at = 1 + HASH_BYTES * slot
-            siblings.append(bytes(node.row[1:at] + node.row[at + HASH_BYTES :]))
-            bit = 1 << slot
-            if not node.occupied & bit:
-                return StateProof(tuple(siblings))
-            if node.leaf_bits & bit:
-                leaf = node.leaf_at(bit)
-                return StateProof(tuple(siblings), leaf[:HASH_BYTES], leaf[HASH_BYTES:])
-            path = way[: depth + 1]
+        siblings: list[bytes] = []
+        path = b""
+        while True:
             node = _Node(path, self._load(path), None)
-        raise StoreCorruptError("The stored state goes deeper than a key is long. Sync this node anew.")
+            if not path and node.is_small():
+                return _prove_in_group(bytes(node.buf[_RECORDS_AT:]), way, siblings)
+            slot = way[len(path)]
+            siblings.append(_without(node.buf[_HASHES_AT:_RECORDS_AT], slot))
+            path = way[: len(path) + 1]
+            if not node.has_child(slot):
+                return _prove_in_group(node.group(slot), way, siblings)
 
     def _load(self, path: bytes) -> bytes:
         key = self._prefix + path
@@ -202,10 +114,9 @@ class StateTree:
         return stored
 
     def _descend(self, changes: list[_Change]) -> list[_Node]:
-        """Opens every node on the way of a changed key, level by level, and puts the leaves in their places.
+        """Opens every node on the way of a changed key, level by level, and puts the records in their places.
 
-        Returns the nodes, parents before children. Where two keys meet in one slot they get a new node; should deletes
-        leave it with less than two keys after all, `_ascend` takes it away again.
+        Returns the nodes, parents before children.
         """
         top = _Node(b"", None if self.root == ZERO_HASH else self._load(b""), None)
         nodes = [top]
@@ -215,106 +126,199 @@ class StateTree:
             below = []
             for node, start, stop in level:
                 while start < stop:
-                    key_hash, way, leaf, hashed = changes[start]
+                    first, way = start, changes[start][1]
                     slot = way[depth]
-                    first, start = start, start + 1
+                    start += 1
                     while start < stop and changes[start][1][depth] == slot:
                         start += 1
-                    bit = 1 << slot
-                    is_one = start == first + 1
-                    stored = None
-                    standing = b""
-                    if node.leaf_bits & bit:
-                        standing = node.leaf_at(bit)
-                        if is_one and (leaf is None or standing.startswith(key_hash)):
-                            if standing.startswith(key_hash):
-                                if leaf is None:
-                                    node.clear(slot)
-                                else:
-                                    node.set_leaf(slot, leaf, hashed)
-                            continue
-                    elif node.occupied & bit:
-                        stored = self._load(way[: depth + 1])
-                    elif is_one:
-                        if leaf is not None:
-                            node.set_leaf(slot, leaf, hashed)
-                        continue
-                    child = _Node(way[: depth + 1], stored, node)
-                    if standing:
-                        at = 1 + HASH_BYTES * slot
-                        child.set_leaf(
-                            nibbles(standing[:HASH_BYTES])[depth + 1], standing, node.row[at : at + HASH_BYTES]
-                        )
-                        node.clear(slot)
-                    nodes.append(child)
-                    below.append((child, first, start))
+                    if node.has_child(slot):
+                        path = way[: depth + 1]
+                        child: _Node | None = _Node(path, self._load(path), node)
+                    else:
+                        child = _change_group(node, slot, changes[first:start])
+                    if child is not None:
+                        nodes.append(child)
+                        below.append((child, first, start))
             level = below
             depth += 1
         return nodes
 
     def _ascend(self, nodes: list[_Node]) -> TreeChange:
-        """Hashes every changed node once, children before parents."""
+        """Hashes every changed node once, children before parents; what has shrunk to a group goes into its parent."""
         puts: list[tuple[bytes, bytes]] = []
         deletes: list[bytes] = []
         undo: list[tuple[bytes, bytes | None]] = []
-        prefix = self._prefix
         root = self.root
         for node in reversed(nodes):
-            path, parent, stored = node.path, node.parent, node.stored
-            occupied = node.occupied
-            if occupied & (occupied - 1) == 0 and (occupied == 0 or (occupied == node.leaf_bits and parent)):
-                # At most one key is left: no node, but a leaf in the parent, or nothing.
-                if parent is None:
-                    root = ZERO_HASH
-                elif occupied:
-                    slot = occupied.bit_length() - 1
-                    parent.set_leaf(path[-1], bytes(node.leaves), node.row[1 + 32 * slot : 33 + 32 * slot])
-                else:
-                    parent.clear(path[-1])
-                if stored is not None:
-                    deletes.append(prefix + path)
-                    undo.append((prefix + path, stored))
-                continue
             packed = node.packed()
+            stored = node.stored
             if packed == stored:
                 continue
+            key, parent = self._prefix + node.path, node.parent
             if parent is None:
-                root = _tree_root(node)
+                root = node.subtree_hash()
+                is_kept = node.occupied != 0
+            elif node.is_small():
+                parent.set_group(node.path[-1], packed[_RECORDS_AT:], node.subtree_hash())
+                is_kept = False
             else:
-                parent.set_inner(path[-1], sha256(node.row).digest())
-            puts.append((prefix + path, packed))
-            undo.append((prefix + path, stored))
+                parent.set_child(node.path[-1], sha256(packed[_HEAD_BYTES:_RECORDS_AT]).digest())
+                is_kept = True
+            if is_kept:
+                puts.append((key, packed))
+            elif stored is not None:
+                deletes.append(key)
+            if is_kept or stored is not None:
+                undo.append((key, stored))
         return TreeChange(self.root, root, puts, deletes, undo)
 
 
-def _hashed(writes: Mapping[bytes, bytes | None]) -> list[_Change]:
+class _Node:
+    """A stored node at work: `buf` is its stored form, whose head is brought up to date by `packed`."""
+
+    __slots__ = ("buf", "counts", "occupied", "parent", "path", "stored")
+
+    def __init__(self, path: bytes, stored: bytes | None, parent: _Node | None) -> None:
+        self.path = path
+        self.stored = stored
+        self.parent = parent
+        self.buf = bytearray(stored or _EMPTY_NODE)
+        head = int.from_bytes(self.buf[:_HEAD_BYTES], "big")
+        self.occupied = head >> 32
+        self.counts = head & 0xFFFFFFFF
+
+    def has_child(self, slot: int) -> bool:
+        """Whether a node of its own stands below `slot`, and not nothing or a group of records."""
+        return self.occupied >> slot & 1 > (self.counts >> 2 * slot & 3)
+
+    def group(self, slot: int) -> bytes:
+        start, stop = self._span(slot)
+        return bytes(self.buf[start:stop])
+
+    def set_group(self, slot: int, records: bytes, hashed: bytes) -> None:
+        """Makes `records` (0 to 3 of them) all that stands below `slot`."""
+        buf = self.buf
+        start, stop = self._span(slot)
+        buf[start:stop] = records
+        at = _HASHES_AT + slot * HASH_BYTES
+        buf[at : at + HASH_BYTES] = hashed
+        if stop - start != len(records) or not records:
+            self.counts = self.counts & ~(3 << 2 * slot) | len(records) // _RECORD_BYTES << 2 * slot
+        self.occupied = self.occupied | 1 << slot if records else self.occupied & ~(1 << slot)
+
+    def set_child(self, slot: int, hashed: bytes) -> None:
+        """The hash of the node that stands below `slot`, where no records do."""
+        at = _HASHES_AT + slot * HASH_BYTES
+        self.buf[at : at + HASH_BYTES] = hashed
+        self.occupied |= 1 << slot
+
+    def is_small(self) -> bool:
+        """Whether the whole subtree is a group: at most three keys, and no node below."""
+        if len(self.buf) > _RECORDS_AT + _MAX_GROUP * _RECORD_BYTES:
+            return False
+        groups = (self.counts | self.counts >> 1) & _ONES
+        return groups.bit_count() == self.occupied.bit_count()
+
+    def subtree_hash(self) -> bytes:
+        if self.occupied & (self.occupied - 1) == 0 and self.is_small():
+            return _group_hash(bytes(self.buf[_RECORDS_AT:]), len(self.path))
+        return sha256(self.buf[_HEAD_BYTES:_RECORDS_AT]).digest()
+
+    def packed(self) -> bytes:
+        self.buf[:_HEAD_BYTES] = (self.occupied << 32 | self.counts).to_bytes(_HEAD_BYTES, "big")
+        return bytes(self.buf)
+
+    def _span(self, slot: int) -> tuple[int, int]:
+        below = self.counts & (1 << 2 * slot) - 1
+        records = (below & _ONES).bit_count() + 2 * (below & _TWOS).bit_count()
+        start = _RECORDS_AT + records * _RECORD_BYTES
+        return start, start + (self.counts >> 2 * slot & 3) * _RECORD_BYTES
+
+
+def _sorted_changes(writes: Mapping[bytes, bytes | None]) -> list[_Change]:
     changes: list[_Change] = []
     for key, value in writes.items():
         key_hash = sha256(key).digest()
-        if value is None:
-            changes.append((key_hash, nibbles(key_hash), None, b""))
-        else:
-            leaf = key_hash + sha256(value).digest()
-            changes.append((key_hash, nibbles(key_hash), leaf, sha256(b"\x00" + leaf).digest()))
+        record = None if value is None else key_hash + sha256(value).digest()
+        changes.append((key_hash, nibbles(key_hash), record))
     changes.sort()
     return changes
 
 
-def _tree_root(node: _Node) -> bytes:
-    if not node.occupied:
+def _change_group(node: _Node, slot: int, changes: list[_Change]) -> _Node | None:
+    """Applies `changes`, all below `slot`, where a group or nothing stands.
+
+    If more than a group comes of it, the slot gets a node, in which the changes are still to be made: it is returned.
+    """
+    depth = len(node.path) + 1
+    standing = node.group(slot)
+    if len(changes) == 1 and len(standing) <= _RECORD_BYTES and standing[:HASH_BYTES] in (b"", changes[0][0]):
+        after = changes[0][2] or b""  # by far the most frequent case
+    else:
+        records = {standing[at : at + HASH_BYTES]: standing[at : at + 64] for at in range(0, len(standing), 64)}
+        for key_hash, _, record in changes:
+            if record is None:
+                records.pop(key_hash, None)
+            else:
+                records[key_hash] = record
+        if len(records) > _MAX_GROUP:
+            node.set_group(slot, b"", ZERO_HASH)
+            child = _Node(changes[0][1][:depth], None, node)
+            for inner_slot, group in _split(standing, depth).items():
+                child.set_group(inner_slot, group, _group_hash(group, depth + 1))
+            return child
+        after = b"".join([records[key_hash] for key_hash in sorted(records)])
+    if after != standing:
+        node.set_group(slot, after, _group_hash(after, depth))
+    return None
+
+
+def _split(records: bytes, depth: int) -> dict[int, bytes]:
+    """Records by the nibble of their key hash at `depth`."""
+    groups: dict[int, bytes] = {}
+    byte, shift = depth >> 1, 0 if depth & 1 else 4
+    for at in range(0, len(records), _RECORD_BYTES):
+        slot = records[at + byte] >> shift & 15
+        groups[slot] = groups.get(slot, b"") + records[at : at + _RECORD_BYTES]
+    return groups
+
+
+def _row(records: bytes, depth: int) -> bytearray:
+    """The 16 child hashes of the inner node that `records` make at `depth`."""
+    row = bytearray(FANOUT * HASH_BYTES)
+    for slot, group in _split(records, depth).items():
+        row[slot * HASH_BYTES : (slot + 1) * HASH_BYTES] = _group_hash(group, depth + 1)
+    return row
+
+
+def _group_hash(records: bytes, depth: int) -> bytes:
+    """The hash of the subtree of these records, which share their first `depth` nibbles."""
+    if len(records) == _RECORD_BYTES:
+        return sha256(b"\x00" + records).digest()
+    if not records:
         return ZERO_HASH
-    if node.only_leaf():
-        slot = node.occupied.bit_length() - 1
-        return bytes(node.row[1 + HASH_BYTES * slot : 33 + HASH_BYTES * slot])
-    return sha256(node.row).digest()
+    return sha256(b"\x01" + _row(records, depth)).digest()
+
+
+def _prove_in_group(records: bytes, way: bytes, siblings: list[bytes]) -> StateProof:
+    """Goes on from the slot where a group (or nothing) stands to where the key's way ends."""
+    while len(records) > _RECORD_BYTES:
+        depth = len(siblings)
+        siblings.append(_without(_row(records, depth), way[depth]))
+        records = _split(records, depth).get(way[depth], b"")
+    return StateProof(tuple(siblings), records[:HASH_BYTES], records[HASH_BYTES:])
+
+
+def _without(row: bytearray, slot: int) -> bytes:
+    return bytes(row[: slot * HASH_BYTES] + row[(slot + 1) * HASH_BYTES :])
 
 
 def _is_whole(stored: bytes) -> bool:
-    if len(stored) < _HEAD_BYTES:
-        return False
-    children = (stored[0] << 8 | stored[1]).bit_count()
-    leaves = (stored[2] << 8 | stored[3]).bit_count()
-    return len(stored) == _HEAD_BYTES + (FANOUT if children > _FEW else children) * HASH_BYTES + leaves * _LEAF_BYTES
+    """Whether the length is the one that the counts demand, and no counted slot is called empty."""
+    head = int.from_bytes(stored[:_HEAD_BYTES], "big")
+    occupied, counts = head >> 32, head & 0xFFFFFFFF
+    records = (counts & _ONES).bit_count() + 2 * (counts & _TWOS).bit_count()
+    return occupied != 0 and len(stored) == _RECORDS_AT + records * _RECORD_BYTES
 
 
 class _NodeCache:

@@ -179,12 +179,12 @@ def test_writing_what_stands_already_touches_no_node() -> None:
     assert change == TreeChange(tree.root, tree.root, [], [], [])
 
 
-def test_one_changed_key_costs_one_node_a_level() -> None:
+def test_one_changed_key_costs_at_most_one_node_a_level() -> None:
     kv = MemoryKV()
     tree = StateTree(kv)
     commit(tree, kv, {b"%d" % i: b"v" for i in range(5_000)})
     change = tree.plan({b"77": b"w"})
-    assert len(change.puts) == len(tree.prove(b"77").siblings)
+    assert len(change.puts) <= len(tree.prove(b"77").siblings)
     assert not change.deletes
 
 
