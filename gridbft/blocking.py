@@ -141,31 +141,35 @@ class BlockingClient:
             raise TransactionRefused(verdict.code, verdict.message)
         return verdict
 
-    def submit(self, calls: TxCall | Iterable[TxCall], *, gas_limit: int | None = None) -> Receipt:
-        """Signs and submits calls as one transaction, and waits until it is final; see `Client.submit`."""
+    def send(self, calls: TxCall | Iterable[TxCall], *, gas_limit: int | None = None) -> str:
+        """Signs and submits calls as one transaction, and gives its id once it is admitted. Raises TransactionRefused."""
         listed = calls_of(calls)
-        if self.wallet is None:
-            raise ClientError("this client has no wallet, so it cannot sign: give it one")
         for tries_left in reversed(range(_NONCE_TRIES)):
-            account = self._ask(lambda s: s.GetAccount, wire.GetAccountRequest(address=self.wallet.address_bytes))
-            status = self.status()
-            tx, tx_id = self.wallet.signed(
-                self.trust.chain_id if self.trust is not None else status.chain_id,
-                account.pending_nonce,
-                listed,
-                status.height + self.limits.expiry_heights,
-                gas_limit or self.limits.gas_limit,
-            )
+            tx, tx_id = self._build(listed, gas_limit or self.limits.gas_limit)
             verdict = verdict_from_wire(self._ask(lambda s: s.Submit, wire.SubmitRequest(tx=tx)).verdict)
             if admitted(verdict):
-                return self.wait(tx_id)
+                return tx_id.hex()
             if verdict.code not in STALE_NONCE_CODES or not tries_left:
                 raise TransactionRefused(verdict.code, verdict.message)
             try:
-                return self.receipt(tx_id)  # a lost answer may have hidden that it was taken
+                return self.receipt(tx_id).tx_id  # a lost answer may have hidden that it was taken
             except NotFound:
                 continue
         raise AssertionError("the last try returns or raises")
+
+    def submit(self, calls: TxCall | Iterable[TxCall], *, gas_limit: int | None = None) -> Receipt:
+        """Like `send`, then waits until it is final; a reverted transaction gives its receipt. Raises NotFinal."""
+        return self.wait(self.send(calls, gas_limit=gas_limit))
+
+    def _build(self, calls: tuple[TxCall, ...], gas_limit: int) -> tuple[bytes, bytes]:
+        if self.wallet is None:
+            raise ClientError("this client has no wallet, so it cannot sign: give it one")
+        account = self._ask(lambda s: s.GetAccount, wire.GetAccountRequest(address=self.wallet.address_bytes))
+        status = self.status()
+        if self.trust is not None and status.chain_id != self.trust.chain_id:
+            raise ClientError(f"{status.address} is a node of {status.chain_id!r}, not of {self.trust.chain_id!r}")
+        expiry = status.height + self.limits.expiry_heights
+        return self.wallet.signed(status.chain_id, account.pending_nonce, calls, expiry, gas_limit)
 
     def call(self, contract: str, function: str, *args: Any, gas_limit: int | None = None) -> Receipt:
         """One contract call as a transaction, once it is final; raises TransactionFailed if it was reverted."""

@@ -45,7 +45,7 @@ class Limits:
     reconnect_s: float = 30.0  # a subscription without any node gives up after this
     silence_s: float = 30.0  # blocks come at least every 10 s: a stream silent for longer is taken as lost
     expiry_heights: int = 10_000
-    gas_limit: int = 2_000_000
+    gas_limit: int = 1_000_000
 
 
 def addresses_of(addresses: str | Sequence[str]) -> tuple[str, ...]:

@@ -6,14 +6,17 @@ does not follow; what it returns has been proved.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from chain import merkle, stateproof
 from chain.block import Header, block_id_of, decode_header
+from chain.genesis import load_genesis
 from chain.hashes import address, digest
 from chain.wire import decode_commit, encode_validators
 from consensus.commits import verify_commit
@@ -38,6 +41,17 @@ class Trust:
         """`validators`: name, public key (32 bytes) and power of each, as in the genesis. Raises ValueError on nonsense."""
         members = [Validator(ValidatorId(address(key)), key, Power(power), name) for name, key, power in validators]
         return cls(chain_id, ValidatorSet.of(members))
+
+    @classmethod
+    def load(cls, genesis_file: str | os.PathLike[str]) -> Trust:
+        """From a genesis file, obtained by a road that does not lead over the node. Raises VerificationError."""
+        try:
+            genesis = load_genesis(Path(genesis_file).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise VerificationError("BAD_GENESIS", f"{genesis_file} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise VerificationError("BAD_GENESIS", f"{genesis_file}: {error}") from error
+        return cls(genesis.chain_id, genesis.validators)
 
 
 def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:

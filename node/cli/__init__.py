@@ -1,0 +1,48 @@
+"""The command line: one group whose commands load only when they are used, so that `gridbft --help` is quick."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+# Command -> (module, attribute, what the group's help says). One line here is all that a new command needs.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "status": ("node.cli.status", "status", "Show where each node stands, and whether they agree."),
+    "tx": ("node.cli.tx", "tx", "Sign and send a call of a contract's function."),
+    "query": ("node.cli.query", "query", "Ask a contract's view, with --prove checked against the validators."),
+    "contracts": ("node.cli.contracts", "contracts", "List the contracts on the chain and their functions."),
+    "block": ("node.cli.block", "block", "Show a block."),
+    "receipt": ("node.cli.receipt", "receipt", "Show what a final transaction did."),
+    "keys": ("node.cli.keys", "keys", "List keys, or make a new one."),
+    "init": ("node.cli.init", "init", "Make a validator's home."),
+    "start": ("node.cli.start", "start", "Run a validator."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command runs or is asked for its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """A permissioned ledger for energy markets.
+
+    Every command takes --json, which makes the last line of its output one JSON object. Exit codes: 0 it worked,
+    1 it did not (the message says why), 2 the command or its input was wrong.
+    """
