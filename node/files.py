@@ -11,6 +11,14 @@ from typing import Protocol
 class Disk(Protocol):
     """Every method raises OSError."""
 
+    def read(self, path: Path) -> bytes | None:
+        """The whole file; None where there is none."""
+        ...
+
+    def entropy(self, count: int) -> bytes:
+        """Random bytes."""
+        ...
+
     def open_append(self, path: Path) -> int:
         """A descriptor that appends; the file is made, readable by its owner only, if it is not there."""
         ...
@@ -33,6 +41,12 @@ class Disk(Protocol):
 @dataclass(frozen=True, slots=True)
 class OsDisk:
     """The real one."""
+
+    def read(self, path: Path) -> bytes | None:
+        return path.read_bytes() if path.exists() else None
+
+    def entropy(self, count: int) -> bytes:
+        return os.urandom(count)
 
     def open_append(self, path: Path) -> int:
         existed = path.exists()

@@ -118,8 +118,9 @@ class FileSigner:
         disk: Disk = OS_DISK,
     ) -> FileSigner:
         """`has_chain`: this home holds blocks or a log already, so a guard must be there too. Raises GuardError."""
-        if path.exists():
-            return cls(chain_id, sign_with, path, decode_guard(path.read_bytes(), str(path)), disk)
+        data = disk.read(path)
+        if data is not None:
+            return cls(chain_id, sign_with, path, decode_guard(data, str(path)), disk)
         if has_chain:
             raise GuardError(
                 f"The signer's guard {path} is missing, but this node's chain has begun: it may have signed before. "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +36,12 @@ class WriteAheadLog:
         cls, path: Path, disk: Disk = OS_DISK, rotate_bytes: int = ROTATE_BYTES
     ) -> tuple[WriteAheadLog, Recovered]:
         """Recovers to the last whole record. Raises WalCorruptError for damage that no crash explains, or OSError."""
-        if not path.exists() or path.stat().st_size < HEADER_BYTES:
+        data = disk.read(path) or b""
+        if len(data) < HEADER_BYTES:
             # A header is written whole and renamed into place: a shorter file was never a log with records.
-            torn_bytes = path.stat().st_size if path.exists() else 0
-            salt = os.urandom(SALT_BYTES)
+            salt = disk.entropy(SALT_BYTES)
             disk.replace(path, MAGIC + salt)
-            return cls(path, salt, HEADER_BYTES, disk, rotate_bytes), Recovered((), torn_bytes)
-        data = path.read_bytes()
+            return cls(path, salt, HEADER_BYTES, disk, rotate_bytes), Recovered((), len(data))
         try:
             scanned = scan(data)
         except WalCorruptError as error:
@@ -75,8 +73,8 @@ class WriteAheadLog:
         in the common case, since readers of the log filter by height anyway."""
         if self._size <= self._rotate_bytes:
             return
-        kept = tuple(r for r in scan(self._path.read_bytes()).records if height_of(r) >= height)
-        salt = os.urandom(SALT_BYTES)
+        kept = tuple(r for r in scan(self._disk.read(self._path) or b"").records if height_of(r) >= height)
+        salt = self._disk.entropy(SALT_BYTES)
         frame = encode_frame(kept, salt, HEADER_BYTES) if kept else b""
         self._disk.close(self._descriptor)
         self._disk.replace(self._path, MAGIC + salt + frame)
