@@ -1,0 +1,121 @@
+"""One operating system process for each validator: started so that it outlives the shell, stopped by its own pid only."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from devnet.network import BASE_PORT_VARIABLE, NetworkError, Node
+
+STOP_S = 5.0
+POLL_S = 0.05
+LOG_TAIL_LINES = 15
+
+
+def log_file(node: Node) -> Path:
+    return node.home / "node.log"
+
+
+def pid_file(node: Node) -> Path:
+    return node.home / "node.pid"
+
+
+def running_pid(node: Node) -> int | None:
+    """The pid of the node's process, or None. A number that another program has taken over does not count."""
+    try:
+        pid = int(pid_file(node).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    return pid if _is_node(_command_line(pid), node) else None
+
+
+def start_node(node: Node) -> int:
+    """Returns the new pid. Raises NetworkError where a port is taken."""
+    for address in (node.client_address, node.peer_address):
+        _require_free(address, node)
+    program = Path(sys.executable).parent / "gridbft"
+    with log_file(node).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(program), "start", "--home", str(node.home.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=node.home,
+        )
+    pid_file(node).write_text(f"{process.pid}\n", encoding="ascii")
+    return process.pid
+
+
+def stop_nodes(nodes: Iterable[Node]) -> dict[str, str]:
+    """SIGTERM to all at once, SIGKILL to those that have not ended after 5 s. Returns what happened, by name."""
+    nodes = tuple(nodes)
+    pids = {node.name: pid for node in nodes if (pid := running_pid(node)) is not None}
+    outcome = {node.name: "stopped" if node.name in pids else "was not running" for node in nodes}
+    for pid in pids.values():
+        _signal(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_S
+    while any(running_pid(node) for node in nodes) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    for node in nodes:
+        if (pid := running_pid(node)) is not None:
+            _signal(pid, signal.SIGKILL)
+            outcome[node.name] = f"killed: it did not stop within {STOP_S:.0f} s"
+    for node in nodes:
+        while running_pid(node) is not None:
+            time.sleep(POLL_S)
+        pid_file(node).unlink(missing_ok=True)
+    return outcome
+
+
+def log_tail(node: Node) -> str:
+    try:
+        lines = log_file(node).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "(no log)"
+    return "\n".join(lines[-LOG_TAIL_LINES:]) or "(empty log)"
+
+
+def _require_free(address: str, node: Node) -> None:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise NetworkError(f"{node.name} cannot listen on {address}: {error.strerror}") from error
+            raise NetworkError(
+                f"{node.name} cannot listen on {address}: another program uses that port; stop it, or choose other ports: "
+                f"{BASE_PORT_VARIABLE}=7501 devnet/up.sh --fresh"
+            ) from error
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # it ended by itself meanwhile
+
+
+def _is_node(command: list[str], node: Node) -> bool:
+    return "start" in command and str(node.home.resolve()) in command
+
+
+def _command_line(pid: int) -> list[str]:
+    """A process's arguments; none where it has ended (a zombie has none either)."""
+    proc = Path("/proc")
+    if (proc / "self").exists():
+        try:
+            return (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            return []
+    shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return shown.stdout.split()
