@@ -16,6 +16,7 @@ that a node stands next to its children on disk.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -252,35 +253,48 @@ def _change_group(node: _Node, slot: int, changes: list[_Change]) -> _Node | Non
     """
     depth = len(node.path) + 1
     standing = node.group(slot)
-    if len(changes) == 1 and len(standing) <= _RECORD_BYTES and standing[:HASH_BYTES] in (b"", changes[0][0]):
-        after = changes[0][2] or b""  # by far the most frequent case
-    else:
-        records = {standing[at : at + HASH_BYTES]: standing[at : at + 64] for at in range(0, len(standing), 64)}
-        for key_hash, _, record in changes:
-            if record is None:
-                records.pop(key_hash, None)
-            else:
-                records[key_hash] = record
-        if len(records) > _MAX_GROUP:
-            node.set_group(slot, b"", ZERO_HASH)
-            child = _Node(changes[0][1][:depth], None, node)
-            for inner_slot, group in _split(standing, depth).items():
-                child.set_group(inner_slot, group, _group_hash(group, depth + 1))
-            return child
-        after = b"".join([records[key_hash] for key_hash in sorted(records)])
+    after = _merged(standing, changes)
+    if after is None:
+        node.set_group(slot, b"", ZERO_HASH)
+        child = _Node(changes[0][1][:depth], None, node)
+        for inner_slot, group in _split(standing, depth).items():
+            child.set_group(inner_slot, group, _group_hash(group, depth + 1))
+        return child
     if after != standing:
         node.set_group(slot, after, _group_hash(after, depth))
     return None
 
 
-def _split(records: bytes, depth: int) -> dict[int, bytes]:
+def _merged(standing: bytes, changes: list[_Change]) -> bytes | None:
+    """The records after `changes`, in key order; None if they are too many for a group."""
+    if len(changes) == 1:  # by far the most frequent case
+        key_hash, _, record = changes[0]
+        if not standing:
+            return record or b""
+        for at in range(0, len(standing), _RECORD_BYTES):
+            if standing.startswith(key_hash, at):
+                return standing[:at] + (record or b"") + standing[at + _RECORD_BYTES :]
+    records = {record[:HASH_BYTES]: record for record in _records(standing)}
+    for key_hash, _, new in changes:
+        if new is None:
+            records.pop(key_hash, None)
+        else:
+            records[key_hash] = new
+    return b"".join(sorted(records.values())) if len(records) <= _MAX_GROUP else None
+
+
+def _records(group: bytes) -> list[bytes]:
+    return [group[at : at + _RECORD_BYTES] for at in range(0, len(group), _RECORD_BYTES)]
+
+
+def _split(group: bytes, depth: int) -> dict[int, bytes]:
     """Records by the nibble of their key hash at `depth`."""
-    groups: dict[int, bytes] = {}
+    parts: dict[int, bytes] = {}
     byte, shift = depth >> 1, 0 if depth & 1 else 4
-    for at in range(0, len(records), _RECORD_BYTES):
-        slot = records[at + byte] >> shift & 15
-        groups[slot] = groups.get(slot, b"") + records[at : at + _RECORD_BYTES]
-    return groups
+    for record in _records(group):
+        slot = record[byte] >> shift & 15
+        parts[slot] = parts.get(slot, b"") + record
+    return parts
 
 
 def _row(records: bytes, depth: int) -> bytearray:
@@ -322,29 +336,19 @@ def _is_whole(stored: bytes) -> bool:
 
 
 class _NodeCache:
-    """Stored nodes by key, in two generations: when the young one is full it becomes the old one, and that is dropped.
-
-    The topmost nodes stay: every batch passes them.
-    """
+    """Stored nodes by key; beyond the limit, those go that have not been written or loaded for longest."""
 
     def __init__(self, limit: int) -> None:
-        self._half = max(1, limit // 2)
-        self._young: dict[bytes, bytes] = {}
-        self._old: dict[bytes, bytes] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        stored = self._young.get(key)
-        if stored is None:
-            stored = self._old.pop(key, None)
-            if stored is not None:
-                self.put(key, stored)
-        return stored
+        self._limit = limit
+        self._nodes: OrderedDict[bytes, bytes] = OrderedDict()
+        self.get = self._nodes.get
 
     def put(self, key: bytes, stored: bytes) -> None:
-        if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
-        self._young[key] = stored
+        nodes = self._nodes
+        nodes[key] = stored
+        nodes.move_to_end(key)
+        if len(nodes) > self._limit:
+            nodes.popitem(last=False)
 
     def drop(self, key: bytes) -> None:
-        self._young.pop(key, None)
-        self._old.pop(key, None)
+        self._nodes.pop(key, None)
