@@ -1,0 +1,250 @@
+"""Runs one replica: events in by priority, effects out in their order, the disk before the network.
+
+One asyncio task does it all, so nothing here needs a lock. A fault of our own (an exception in the replica, the
+ledger, the log or the signer) ends `run`: a node that does not know where it stands must not go on voting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+
+from chain.block import Block
+from chain.ledger import Ledger
+from chain.refusal import Code, Refusal
+from chain.tx import Tx
+from consensus.types import Commit, Proposal, Vote
+from node.events import (
+    AnswerClient,
+    Apply,
+    BlockApplied,
+    Effect,
+    Event,
+    LoggedBlock,
+    LoggedLock,
+    LoggedOwn,
+    LogRecord,
+    PeerId,
+    Penalise,
+    Persist,
+    Report,
+    RequestBlocks,
+    SendProposal,
+    SendStatus,
+    SendTxs,
+    SendVotes,
+    SetTimer,
+    Sign,
+    Signed,
+    SignRefused,
+    Started,
+    Timer,
+    TimerFired,
+    TxsReceived,
+)
+from node.finality import ReceiptWaiters, Tip
+from node.outgoing import Outgoing, Send
+from node.replica import Replica
+from node.signer import Refused, Signer
+from node.wal import WriteAheadLog
+from node.walcodec import height_of
+
+BULK_EVENTS = 256  # batches of transactions that may wait; consensus never waits behind them
+EVENTS_BETWEEN_BREATHS = 8  # then the loop may read from sockets
+
+Verdict = Refusal | None
+QUEUE_FULL = Refusal(Code.MEMPOOL_FULL, "this node has too much to do: send again later")
+
+log = structlog.get_logger("host")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What a host needs of its peers."""
+
+    send: Send
+    penalise: Callable[[PeerId, str], None]
+
+
+def started_from(records: Sequence[LogRecord], height: int) -> Started:
+    """What the write-ahead log holds for the height that is being decided."""
+    current = [r for r in records if height_of(r) == height]
+    own: dict[Vote | Proposal, None] = {r.message: None for r in current if isinstance(r, LoggedOwn)}
+    locks = [r.raw for r in current if isinstance(r, LoggedLock)]
+    blocks = {r.raw: None for r in current if isinstance(r, LoggedBlock)}
+    return Started(tuple(own), locks[-1] if locks else b"", tuple(blocks))
+
+
+class Host:
+    """`signer` None: an observer. `clock_ms` gives Unix time. Built on a running loop."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        ledger: Ledger,
+        signer: Signer | None,
+        wal: WriteAheadLog,
+        network: Network,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.replica = replica
+        self.ledger = ledger
+        self.tip = Tip(ledger.head.height)
+        self.receipts = ReceiptWaiters()
+        self._signer = signer
+        self._wal = wal
+        self._network = network
+        self._clock_ms = clock_ms
+        self._outgoing = Outgoing(network.send)
+        self._urgent: deque[Event] = deque()
+        self._bulk: deque[TxsReceived] = deque()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._requests: dict[int, asyncio.Future[tuple[Verdict, ...]]] = {}
+        self._next_request = 0
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._crash: BaseException | None = None
+
+    # --- events in ------------------------------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """Anything but transactions: handled before them, in order."""
+        self._urgent.append(event)
+        self._wake.set()
+
+    def post_txs(self, event: TxsReceived) -> bool:
+        """False when too many batches wait already."""
+        if len(self._bulk) >= BULK_EVENTS or self._stopping:
+            return False
+        self._bulk.append(event)
+        self._wake.set()
+        return True
+
+    async def submit(self, txs: Sequence[Tx]) -> Sequence[Verdict]:
+        """A client's checked transactions; a verdict for each."""
+        if not txs:
+            return ()
+        request = self._next_request
+        self._next_request += 1
+        if not self.post_txs(TxsReceived(tuple(txs), request=request)):
+            return [QUEUE_FULL] * len(txs)
+        future: asyncio.Future[tuple[Verdict, ...]] = asyncio.get_running_loop().create_future()
+        self._requests[request] = future
+        try:
+            return await future
+        finally:
+            del self._requests[request]
+
+    def stop(self) -> None:
+        """`run` returns after the event at hand."""
+        self._stopping = True
+        self._wake.set()
+
+    def crashed(self, error: BaseException) -> None:
+        """A fault of our own outside of this task: `run` raises it."""
+        self._crash = self._crash or error
+        self._wake.set()
+
+    # --- the one task -----------------------------------------------------------------------------------------------
+
+    async def run(self, started: Started) -> None:
+        """Until `stop`. Raises whatever went wrong in our own code or on our own disk."""
+        self._turn(started)
+        try:
+            handled = 0
+            while not self._stopping and self._crash is None:
+                event = self._next_event()
+                if event is None:
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                self._turn(event)
+                handled += 1
+                if handled % EVENTS_BETWEEN_BREATHS == 0:
+                    await asyncio.sleep(0)
+            if self._crash is not None:
+                raise self._crash
+        finally:
+            self._wind_up()
+
+    def _next_event(self) -> Event | None:
+        if self._urgent:
+            return self._urgent.popleft()
+        return self._bulk.popleft() if self._bulk else None
+
+    def _turn(self, event: Event) -> None:
+        """One event and all that follows from it at once: signatures and applied blocks are answered here."""
+        following: deque[Event] = deque([event])
+        while following:
+            for effect in self.replica.handle(following.popleft(), self._clock_ms()):
+                answer = self._carry_out(effect)
+                if answer is not None:
+                    following.append(answer)
+        self._outgoing.flush()
+
+    def _carry_out(self, effect: Effect) -> Event | None:
+        match effect:
+            case SendVotes() | SendProposal() | SendStatus() | SendTxs() | RequestBlocks():
+                self._outgoing.add(effect)
+            case Persist(records):
+                self._wal.append(records)
+            case Sign(message):
+                return self._sign(message)
+            case SetTimer(timer, delay_ms):
+                self._set_timer(timer, delay_ms)
+            case Apply(block, commit):
+                return self._apply(block, commit)
+            case AnswerClient(request, verdicts):
+                future = self._requests.get(request)
+                if future is not None and not future.done():
+                    future.set_result(verdicts)
+            case Penalise(peer, reason):
+                self._network.penalise(peer, reason)
+            case Report(name, fields):
+                log.info(name, **dict(fields))
+            case _:
+                assert_never(effect)
+        return None
+
+    def _sign(self, message: Vote | Proposal) -> Signed | SignRefused:
+        assert self._signer is not None, "an observer's replica asked for a signature"
+        signed = self._signer.sign(message)
+        return SignRefused(message, signed.reason) if isinstance(signed, Refused) else Signed(signed)
+
+    def _set_timer(self, timer: Timer, delay_ms: int) -> None:
+        before = self._timers.get(timer.kind)
+        if before is not None:
+            before.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[timer.kind] = loop.call_later(delay_ms / 1_000, self.post, TimerFired(timer))
+
+    def _apply(self, block: Block, commit: Commit) -> BlockApplied:
+        """In this task, as long as a block takes less than a time-out: nothing else may read half of it."""
+        begun = time.perf_counter()
+        head = self.ledger.apply(block, commit)
+        took_ms = (time.perf_counter() - begun) * 1_000
+        self._wal.start_height(head.height + 1)
+        self.receipts.applied(block.txs, lambda: self.ledger.store.receipts(head.height) or ())
+        self.tip.advance(head.height)
+        log.info(
+            "block",
+            height=head.height,
+            round=commit.round,
+            txs=len(block.txs),
+            took_ms=round(took_ms, 1),
+            age_ms=self._clock_ms() - head.time_ms,
+        )
+        return BlockApplied(block, head)
+
+    def _wind_up(self) -> None:
+        for handle in self._timers.values():
+            handle.cancel()
+        for future in self._requests.values():
+            if not future.done():
+                future.set_exception(ConnectionAbortedError("the node is stopping"))

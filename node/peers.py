@@ -1,0 +1,296 @@
+"""Streams to the other validators: mutual TLS pinned to the members' certificates, one stream for each pair.
+
+The one with the smaller address dials, again and again. Nobody else gets a stream: TLS refuses unknown certificates,
+and a Hello must prove the validator's key for the very certificate of the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+import structlog
+
+from chain.genesis import Member
+from node import ed25519
+from node.admission import MAX_MESSAGE_BYTES
+from node.certs import TLS_NAME, CertificateError, certificate_digest
+from node.events import PeerId
+from node.hello import Self, Stranger, check_hello, make_hello
+from node.outbox import Lane, Outbox
+
+SERVICE, METHOD = "gridbft.v1.PeerService", "Connect"
+HELLO_SECONDS = 5.0
+BACKOFF_SECONDS = (0.05, 2.0)
+FAULT_LIMIT = 3
+BAN_SECONDS = (1.0, 600.0)
+
+_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+_SERVER_OPTIONS = [
+    *_OPTIONS,
+    ("grpc.so_reuseport", 0),  # a second process on this port must fail, not share it
+    ("grpc.max_concurrent_streams", 4),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+]
+_CHANNEL_OPTIONS = [
+    *_OPTIONS,
+    ("grpc.ssl_target_name_override", TLS_NAME),
+    ("grpc.use_local_subchannel_pool", 1),  # the back-off is ours, not that of a shared subchannel
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+log = structlog.get_logger("peers")
+
+
+class Listener(Protocol):
+    async def message(self, peer: PeerId, raw: bytes) -> None:
+        """One message, in the order of its stream; the next is read when this returns."""
+        ...
+
+    def up(self, peer: PeerId) -> None: ...
+
+    def down(self, peer: PeerId) -> None: ...
+
+    def crashed(self, error: BaseException) -> None:
+        """Something of our own went wrong while serving a stream."""
+        ...
+
+
+Read = Callable[[], Awaitable[Any]]
+Write = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Standing:
+    """How a peer behaved: faults since its last ban, bans so far, and when the last one ends (loop time)."""
+
+    faults: int = 0
+    bans: int = 0
+    until: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    outbox: Outbox
+    over: asyncio.Event
+
+
+class PortTakenError(Exception):
+    """The message names the address."""
+
+
+class Peers:
+    """Start it on a running loop; `strangers` counts those who got no stream after TLS let them in."""
+
+    def __init__(self, me: Self, members: Sequence[Member], listener: Listener) -> None:
+        self._me = me
+        self._members = {PeerId(m.id): m for m in members if m.id != me.id}
+        self._listener = listener
+        self._links: dict[PeerId, _Link] = {}
+        self._standings = {peer: _Standing() for peer in self._members}
+        self._diallers: list[asyncio.Task[None]] = []
+        self._server: grpc.aio.Server | None = None
+        self.strangers = 0
+
+    # --- for the host -----------------------------------------------------------------------------------------------
+
+    @property
+    def members(self) -> dict[PeerId, Member]:
+        return self._members
+
+    @property
+    def connected(self) -> frozenset[PeerId]:
+        return frozenset(self._links)
+
+    def send(self, to: PeerId | None, lane: Lane, raw: bytes) -> None:
+        """`raw` is an encoded PeerMessage, `to` None every peer. Without a stream it is lost: gossip repairs that."""
+        targets = list(self._links) if to is None else [to]
+        for peer in targets:
+            link = self._links.get(peer)
+            if link is not None and not link.outbox.put(lane, raw):
+                log.warning("peer_too_slow", peer=self._members[peer].name)
+                link.over.set()
+
+    def penalise(self, peer: PeerId, reason: str) -> None:
+        standing = self._standings.get(peer)
+        if standing is None:
+            return
+        standing.faults += 1
+        log.warning("peer_fault", peer=self._members[peer].name, reason=reason, faults=standing.faults)
+        if standing.faults < FAULT_LIMIT:
+            return
+        seconds = min(BAN_SECONDS[0] * 2**standing.bans, BAN_SECONDS[1])
+        standing.faults, standing.bans = 0, min(standing.bans + 1, 32)
+        standing.until = asyncio.get_running_loop().time() + seconds
+        log.warning("peer_banned", peer=self._members[peer].name, seconds=seconds)
+        if peer in self._links:
+            self._links[peer].over.set()
+
+    async def start(self, address: str) -> int:
+        """Serves on `address` and dials; gives the port. Raises PortTakenError."""
+        server = grpc.aio.server(options=_SERVER_OPTIONS)
+        handler = grpc.stream_stream_rpc_method_handler(self._serve)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
+        roots = "".join(m.certificate for m in self._members.values()) or self._me.tls.certificate
+        credentials = grpc.ssl_server_credentials(
+            [(self._me.tls.private_key.encode(), self._me.tls.certificate.encode())],
+            root_certificates=roots.encode(),
+            require_client_auth=True,
+        )
+        try:
+            port = server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise PortTakenError(
+                f"peer_address {address} cannot be used: is another process listening there?"
+            ) from error
+        await server.start()
+        self._server = server
+        self._diallers = [
+            asyncio.create_task(self._dial_always(peer), name=f"dial-{self._members[peer].name}")
+            for peer in self._members
+            if self._me.id < peer
+        ]
+        return port
+
+    async def stop(self) -> None:
+        for link in self._links.values():
+            link.over.set()
+        for task in self._diallers:
+            task.cancel()
+        await asyncio.gather(*self._diallers, return_exceptions=True)
+        if self._server is not None:
+            await self._server.stop(grace=0.2)
+
+    # --- both sides of a stream ---------------------------------------------------------------------------------------
+
+    def _banned_seconds(self, peer: PeerId) -> float:
+        return max(0.0, self._standings[peer].until - asyncio.get_running_loop().time())
+
+    @contextmanager
+    def _linked(self, peer: PeerId) -> Iterator[_Link]:
+        """A newer stream replaces an older one of the same peer: the older one is a corpse."""
+        before = self._links.get(peer)
+        if before is not None:
+            before.over.set()
+            self._listener.down(peer)
+        link = _Link(Outbox(), asyncio.Event())
+        self._links[peer] = link
+        log.info("peer_up", peer=self._members[peer].name)
+        self._listener.up(peer)
+        try:
+            yield link
+        finally:
+            if self._links.get(peer) is link:
+                del self._links[peer]
+                log.info("peer_down", peer=self._members[peer].name)
+                self._listener.down(peer)
+
+    async def _talk(self, peer: PeerId, read: Read, write: Write) -> None:
+        """Until either side ends."""
+        with self._linked(peer) as link:
+            tasks = [
+                asyncio.create_task(self._send_out(link.outbox, write)),
+                asyncio.create_task(self._take_in(peer, read)),
+                asyncio.create_task(link.over.wait()),
+            ]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            for task in done:
+                fault = task.exception()
+                if fault is not None and not isinstance(fault, grpc.RpcError | grpc.aio.BaseError):
+                    self._listener.crashed(fault)
+
+    @staticmethod
+    async def _send_out(outbox: Outbox, write: Write) -> None:
+        while True:
+            await write(await outbox.get())
+
+    async def _take_in(self, peer: PeerId, read: Read) -> None:
+        while isinstance(raw := await read(), bytes):
+            await self._listener.message(peer, raw)
+
+    # --- the side that is dialled -------------------------------------------------------------------------------------
+
+    async def _serve(self, _: object, context: Any) -> None:
+        member = await self._hello_of_caller(context)
+        if isinstance(member, Stranger):
+            self.strangers += 1
+            log.warning("stranger", reason=member.reason, where=context.peer())
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, member.reason)
+            return
+        peer = PeerId(member.id)
+        await context.write(make_hello(self._me))
+        await self._talk(peer, context.read, context.write)
+
+    async def _hello_of_caller(self, context: Any) -> Member | Stranger:
+        pem = (context.auth_context().get("x509_pem_cert") or [b""])[0]
+        try:
+            certificate = certificate_digest(pem)
+            raw = await asyncio.wait_for(context.read(), HELLO_SECONDS)
+        except CertificateError:
+            return Stranger("no certificate")
+        except TimeoutError:
+            return Stranger("no hello came in time")
+        if not isinstance(raw, bytes):
+            return Stranger("the stream ended before a hello")
+        member = check_hello(raw, self._me.chain_id, self._members, certificate, ed25519.verify)
+        if isinstance(member, Member) and self._banned_seconds(PeerId(member.id)) > 0:
+            return Stranger(f"{member.name} is banned for now")
+        return member
+
+    # --- the side that dials ------------------------------------------------------------------------------------------
+
+    async def _dial_always(self, peer: PeerId) -> None:
+        """Back-off grows while nobody answers, and is jittered so that restarted networks do not dial in step."""
+        least, most = BACKOFF_SECONDS
+        pause = least
+        while True:
+            await asyncio.sleep(self._banned_seconds(peer))
+            if await self._dial(self._members[peer]):
+                pause = least
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, most)
+
+    async def _dial(self, member: Member) -> bool:
+        """One stream from its start to its end; whether the other side proved to be `member`."""
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=member.certificate.encode(),
+            private_key=self._me.tls.private_key.encode(),
+            certificate_chain=self._me.tls.certificate.encode(),
+        )
+        channel: Any = grpc.aio.secure_channel(member.peer_address, credentials, _CHANNEL_OPTIONS)
+        async with channel:
+            call = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
+            try:
+                await asyncio.wait_for(call.write(make_hello(self._me)), HELLO_SECONDS)
+                raw = await asyncio.wait_for(call.read(), HELLO_SECONDS)
+            except (TimeoutError, grpc.RpcError, grpc.aio.BaseError) as error:
+                log.debug("dial_failed", peer=member.name, error=repr(error))
+                return False
+            if not isinstance(raw, bytes):
+                return False
+            pinned = certificate_digest(member.certificate)  # TLS accepted no other certificate than this one
+            found = check_hello(raw, self._me.chain_id, {PeerId(member.id): member}, pinned, ed25519.verify)
+            if isinstance(found, Stranger):
+                log.warning("stranger", reason=found.reason, where=member.peer_address)
+                return False
+            await self._talk(PeerId(member.id), call.read, call.write)
+            return True
