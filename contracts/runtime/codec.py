@@ -15,6 +15,7 @@ INT_MIN = -(1 << (INT_BITS - 1))
 INT_MAX = (1 << (INT_BITS - 1)) - 1
 MAX_DEPTH = 16
 MAX_ITEMS = 65_536
+MAX_TEXT = 4_096  # characters of a str, bytes of a bytes, in any value of a contract
 EXT_BIG_INT = 1
 
 _pack = msgpack.Packer(autoreset=True).pack

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, assert_never
 
-from contracts.runtime.codec import INT_MAX, INT_MIN
+from contracts.runtime.codec import INT_MAX, INT_MIN, MAX_TEXT
 
 SCALARS = ("int", "str", "bytes", "bool")
 
@@ -180,6 +180,15 @@ def _int(value: Any) -> Any:
     return value
 
 
+def _text(kind: type) -> Converter:
+    def convert(value: Any) -> Any:
+        if type(value) is not kind or len(value) > MAX_TEXT:
+            raise Mismatch
+        return value
+
+    return convert
+
+
 def _exactly(kind: type) -> Converter:
     def convert(value: Any) -> Any:
         if type(value) is not kind:
@@ -191,8 +200,8 @@ def _exactly(kind: type) -> Converter:
 
 _SCALAR_CONVERTERS: dict[str, Converter] = {
     "int": _int,
-    "str": _exactly(str),
-    "bytes": _exactly(bytes),
+    "str": _text(str),
+    "bytes": _text(bytes),
     "bool": _exactly(bool),
     "None": _exactly(type(None)),
     "Any": lambda value: value,
