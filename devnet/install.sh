@@ -1,0 +1,33 @@
+# Sourced by the scripts: `install LOCKFILE` makes or updates .venv, only when the lock file or pyproject.toml changed.
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "error: Python 3.11 or newer (with venv) is needed: install it, or name it in PYTHON=..." >&2
+    return 1
+}
+
+install() {
+    local lock=$1 python pip stamp fingerprint
+    stamp=.venv/.installed-$lock
+    if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c '' 2>/dev/null; then
+        python=$(find_python)
+        rm -rf .venv
+        "$python" -m venv .venv
+    fi
+    # The folder is part of it: a moved checkout is installed again, because scripts in .venv name their interpreter.
+    fingerprint=$(pwd; cat "$lock" requirements-build.lock pyproject.toml)
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$fingerprint" ]; then
+        return
+    fi
+    echo "installing $lock into .venv ..." >&2
+    pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet)
+    "${pip[@]}" --require-hashes --only-binary :all: -r requirements-build.lock -r "$lock"
+    "${pip[@]}" --no-deps --no-build-isolation -e .
+    printf '%s\n' "$fingerprint" > "$stamp"
+}
