@@ -1,0 +1,99 @@
+"""Writes contracts/energy/README.md from the contracts' own text: `python -m tests.contracts.energy.reference`.
+
+A test compares the page with what this module makes of the sources, so the page stays true.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.energy import DEPLOYMENT_ORDER, SOURCES
+
+PAGE = Path(__file__).parents[3] / "contracts" / "energy" / "README.md"
+
+INTRODUCTION = """# The energy contracts
+
+Six contracts, one file each, to be read as the rulebook: the text at the head of a file states the rule, the functions
+carry it out. They are deployed in the order of this page, and a contract calls only those above it. Energy is integer
+Wh, money integer micros of the settlement currency, prices micros per kWh; a slot is `unix_seconds // 900`. Accounts are
+40 hex characters, or the name of a contract or fund. Authority is the immediate caller's, and sender "genesis" holds every role
+at height 0 only.
+
+Every refusal has a code and undoes the whole transaction. The codes below are a contract's own; a call can also be
+refused by a contract that it calls. A failed call emits nothing.
+
+In the life of a slot: orders (`market.place_order`), gate and auction (`market.clear`), readings (`metering.submit`),
+settlement (`imbalance.post_price`, `imbalance.settle`, which closes the slot in market and metering), certificates
+(`certificates.issue`, `transfer`, `retire`, only for a closed slot).
+
+This page is written by `python -m tests.contracts.energy.reference` from the sources.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    name: str
+    kind: str  # export, view or helper
+    signature: str
+    doc: str
+
+
+def functions(source: bytes) -> Iterator[Function]:
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            marks = [mark.id for mark in node.decorator_list if isinstance(mark, ast.Name)]
+            returns = ast.unparse(node.returns) if node.returns is not None else "None"
+            signature = f"{node.name}({ast.unparse(node.args)}) -> {returns}"
+            yield Function(node.name, marks[0] if marks else "helper", signature, ast.get_docstring(node) or "")
+
+
+def calls_of(source: bytes, name: str) -> Iterator[ast.Call]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+            yield node
+
+
+def constant(node: ast.expr) -> str:
+    assert isinstance(node, ast.Constant)
+    assert isinstance(node.value, str)
+    return node.value
+
+
+def codes(source: bytes) -> list[str]:
+    found = {constant(call.args[1]) for call in calls_of(source, "require")}
+    return sorted(found | {constant(call.args[0]) for call in calls_of(source, "fail")})
+
+
+def events(source: bytes) -> dict[str, list[str]]:
+    """Event name -> its fields. One event has the same fields wherever it is emitted."""
+    found: dict[str, list[str]] = {}
+    for call in calls_of(source, "emit"):
+        fields = [keyword.arg for keyword in call.keywords if keyword.arg is not None]
+        assert found.setdefault(constant(call.args[0]), fields) == fields
+    return found
+
+
+def section(name: str, source: bytes) -> str:
+    doc = ast.get_docstring(ast.parse(source)) or ""
+    lines = [f"## {name}", "", doc.split("\n\n")[0].replace("\n", " "), ""]
+    for kind, title in (("export", "Functions"), ("view", "Views")):
+        lines += [f"### {title} of {name}", ""]
+        for function in functions(source):
+            if function.kind == kind:
+                lines.append(f"- `{function.signature}` - {' '.join(function.doc.split())}")
+        lines.append("")
+    lines += [f"### Refusals of {name}", "", ", ".join(f"`{code}`" for code in codes(source)) or "None of its own.", ""]
+    lines += [f"### Events of {name}", ""]
+    lines += [f"- `{event}`: {', '.join(fields)}" for event, fields in events(source).items()]
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    return "\n".join([INTRODUCTION, *(section(name, SOURCES[name]) for name in DEPLOYMENT_ORDER)])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="ascii")

@@ -1,0 +1,117 @@
+"""No function can be called by a role that should not call it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contracts.energy import DEPLOYMENT_ORDER, SOURCES
+from tests.contracts.energy.network import (
+    ALICE,
+    BOB,
+    ISSUER,
+    METER_OPERATOR,
+    OPERATOR,
+    SLOT,
+    STRANGER,
+    ZONE,
+    Network,
+    load_of,
+    pv_of,
+    refused,
+)
+from tests.contracts.energy.reference import functions
+
+# Every exported function: who may call it, arguments that only the caller's role keeps from working, the refusal.
+# "owner" and "participant" mean that the function acts on what the caller owns; "contract" an allowed contract.
+GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
+    ("registry", "grant"): ("operator", (STRANGER, "OPERATOR"), "NOT_OPERATOR"),
+    ("registry", "revoke"): ("operator", (METER_OPERATOR, "METER_OPERATOR"), "NOT_OPERATOR"),
+    ("registry", "register_participant"): ("operator", (STRANGER, "me", ""), "NOT_OPERATOR"),
+    ("registry", "register_meter"): ("operator", ("new", ALICE, "pv", "9", 1_000), "NOT_OPERATOR"),
+    ("payments", "allow_contract"): ("operator", ("thief",), "NOT_OPERATOR"),
+    ("payments", "mint"): ("operator", (STRANGER, 1_000, "gift"), "NOT_OPERATOR"),
+    ("payments", "burn"): ("operator", (ALICE, 1_000, "spite"), "NOT_OPERATOR"),
+    ("payments", "transfer"): ("owner", (STRANGER, 1_000), "INSUFFICIENT_BALANCE"),
+    ("payments", "set_credit_limit"): ("operator", (STRANGER, 1_000), "NOT_OPERATOR"),
+    ("payments", "hold"): ("contract", (ALICE, 1_000), "NOT_AN_ALLOWED_CONTRACT"),
+    ("payments", "capture"): ("contract", (1, STRANGER, 1), "NOT_AN_ALLOWED_CONTRACT"),
+    ("payments", "release"): ("contract", (1, 1), "NOT_AN_ALLOWED_CONTRACT"),
+    ("payments", "release_all"): ("contract", (1,), "NOT_AN_ALLOWED_CONTRACT"),
+    ("payments", "settle_holds"): ("contract", ([(1, 1)], [(STRANGER, 1)]), "NOT_AN_ALLOWED_CONTRACT"),
+    ("payments", "move"): ("contract", (ALICE, STRANGER, 1_000), "NOT_AN_ALLOWED_CONTRACT"),
+    ("payments", "charge"): ("contract", ([(STRANGER, 5)], "neutrality"), "NOT_AN_ALLOWED_CONTRACT"),
+    ("market", "place_order"): ("participant", (ZONE, SLOT, "sell", 1, 1), "NOT_A_PARTICIPANT"),
+    ("market", "cancel_order"): ("owner", (1_000_000,), "NOT_YOUR_ORDER"),
+    ("market", "clear"): ("operator", (ZONE, SLOT), "NOT_OPERATOR"),
+    ("market", "close_slot"): ("operator", (SLOT + 9,), "NOT_OPERATOR"),
+    ("metering", "submit"): ("meter operator", ([(load_of(ALICE), SLOT + 9, 1, 0, "DIRECT")],), "NOT_METER_OPERATOR"),
+    ("metering", "close_slot"): ("operator", (SLOT + 9,), "NOT_OPERATOR"),
+    ("imbalance", "post_price"): ("operator", (SLOT, 1), "NOT_OPERATOR"),
+    ("imbalance", "settle"): ("operator", (SLOT,), "NOT_OPERATOR"),
+    ("imbalance", "pay_arrears"): ("owner", (1,), "MORE_THAN_ARREARS"),
+    ("certificates", "issue"): ("issuer", (pv_of(BOB), SLOT - 1, 1), "NOT_ISSUER"),
+    ("certificates", "issue_many"): ("issuer", ([(pv_of(BOB), SLOT - 1, 1)],), "NOT_ISSUER"),
+    ("certificates", "transfer"): ("owner", (1, 1, ALICE), "NOT_YOUR_CERTIFICATE"),
+    ("certificates", "retire"): ("owner", (1, 1, ALICE, "", SLOT - 1), "NOT_YOUR_CERTIFICATE"),
+    ("certificates", "retire_many"): ("owner", ([(1, 1, ALICE, "", SLOT - 1)],), "NOT_YOUR_CERTIFICATE"),
+}
+
+# Everybody who signs, and what each may call.
+CALLERS = {
+    STRANGER: set[str](),
+    ALICE: {"owner", "participant"},
+    OPERATOR: {"operator"},
+    METER_OPERATOR: {"meter operator"},
+    ISSUER: {"issuer"},
+}
+
+
+@pytest.fixture
+def busy() -> Network:
+    """Alice has a buy order with its hold and a certificate of the slot before, of which Bob still has production."""
+    network = Network()
+    network.order(ALICE, "buy", 1_000, 1_000)
+    earlier = SLOT - 1
+    network.meter((pv_of(ALICE), 0, 500), (pv_of(BOB), 0, 500), (load_of(ALICE), 500, 0), slot=earlier)
+    network.settle(0, slot=earlier)
+    network.act(ISSUER, "certificates", "issue", pv_of(ALICE), earlier, 500)
+    return network
+
+
+def test_every_exported_function_has_a_guard_in_this_test() -> None:
+    exported = {
+        (name, one.name) for name in DEPLOYMENT_ORDER for one in functions(SOURCES[name]) if one.kind == "export"
+    }
+    assert exported == set(GUARDS)
+
+
+@pytest.mark.parametrize(("contract", "function"), GUARDS)
+def test_a_caller_without_the_right_is_refused(busy: Network, contract: str, function: str) -> None:
+    right, args, code = GUARDS[(contract, function)]
+    for caller, rights in CALLERS.items():
+        if right not in rights:
+            expected = code
+            if right == "owner" and (contract, function) == ("payments", "transfer") and caller == STRANGER:
+                expected = "SELF_TRANSFER"
+            with refused(expected):
+                busy.act(caller, contract, function, *args)
+
+
+@pytest.mark.parametrize(("contract", "function"), [key for key, guard in GUARDS.items() if guard[0] != "contract"])
+def test_the_arguments_above_work_for_the_right_caller_or_fail_later(
+    busy: Network, contract: str, function: str
+) -> None:
+    """So that the refusals above come from the guard and not from arguments that nobody could use."""
+    right, args, _ = GUARDS[(contract, function)]
+    caller = next(one for one, rights in CALLERS.items() if right in rights)
+    if (contract, function) in {("imbalance", "pay_arrears"), ("imbalance", "settle"), ("market", "place_order")}:
+        later = {"pay_arrears": "MORE_THAN_ARREARS", "settle": "PRICE_MISSING", "place_order": "SELF_TRADE"}[function]
+        with refused(later):
+            busy.act(caller, contract, function, *args)
+    elif (contract, function) == ("certificates", "transfer"):
+        with refused("SELF_TRANSFER"):
+            busy.act(caller, contract, function, *args)
+    else:
+        busy.act(caller, contract, function, *args)
