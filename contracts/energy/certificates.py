@@ -12,7 +12,7 @@ of one device; each device numbers its units from 0 without a gap, so a device's
 
 from contracts.host import Map, NamedTuple, Value, call, ctx, emit, export, fail, replace, require, view
 
-PRODUCTION_KINDS = ["pv", "wind", "hydro", "biomass"]  # a battery gives back what it took: that is no production
+PRODUCTION_KINDS = ("pv", "wind", "hydro", "biomass")  # a battery gives back what it took: that is no production
 SLOT_SECONDS = 900
 MAX_ROWS = 5_000
 MAX_PURPOSE_CHARACTERS = 128

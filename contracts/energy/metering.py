@@ -12,7 +12,7 @@ may for a while take more than the rated appliance behind it.
 
 from contracts.host import Map, NamedTuple, call, ctx, emit, export, fail, require, view
 
-QUALITIES = ["DIRECT", "ESTIMATED", "CORRECTED"]
+QUALITIES = ("DIRECT", "ESTIMATED", "CORRECTED")
 MAX_ROWS = 5_000
 MAX_IMPORT_WH = 1_000_000_000  # 1 GWh in a quarter of an hour
 MAX_SLOT = 100_000_000
@@ -36,8 +36,7 @@ def submit(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
     require(call("registry", "has_role", ctx.caller, "METER_OPERATOR"), "NOT_METER_OPERATOR")
     require(0 < len(slot_readings) <= MAX_ROWS, "BATCH_SIZE")
     facts = call("registry", "meter_facts", [row[0] for row in slot_readings])
-    open_slots: dict[int, bool] = {}
-    changes: dict[tuple[str, int], tuple[int, int]] = {}
+    changes: dict[int, dict[str, tuple[int, int]]] = {}  # slot -> account -> (import, export) to add
     total_import_wh = 0
     total_export_wh = 0
     for row, fact in zip(slot_readings, facts):
@@ -46,10 +45,10 @@ def submit(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
         require(quality in QUALITIES, "UNKNOWN_QUALITY")
         require(0 <= import_wh <= MAX_IMPORT_WH, "IMPORT_OUT_OF_RANGE")
         require(0 <= export_wh <= export_limit_wh(fact[3]), "EXPORT_ABOVE_RATING")
-        if slot not in open_slots:
+        if slot not in changes:
             require(0 <= slot <= MAX_SLOT, "SLOT_OUT_OF_RANGE")
             require(slot not in closed, "SLOT_SETTLED")
-            open_slots[slot] = True
+            changes[slot] = {}
         standing = readings.get((meter, slot), None)
         import_change_wh = import_wh
         export_change_wh = export_wh
@@ -72,19 +71,21 @@ def submit(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
         else:
             require(standing is None, "READING_STANDS")
         readings[(meter, slot)] = Reading(import_wh, export_wh, quality)
-        change = changes.get((account, slot), (0, 0))
-        changes[(account, slot)] = (change[0] + import_change_wh, change[1] + export_change_wh)
+        of_slot = changes[slot]
+        change = of_slot.get(account, (0, 0))
+        of_slot[account] = (change[0] + import_change_wh, change[1] + export_change_wh)
         total_import_wh += import_wh
         total_export_wh += export_wh
-    for key, change in changes.items():
-        before = sums.get(key, Energy(0, 0))
-        sums[key] = Energy(before.import_wh + change[0], before.export_wh + change[1])
+    for slot, of_slot in changes.items():
+        for account, change in of_slot.items():
+            before = sums.get((account, slot), Energy(0, 0))
+            sums[(account, slot)] = Energy(before.import_wh + change[0], before.export_wh + change[1])
     emit(
         "Metered",
         meter_operator=ctx.caller,
         reading_count=len(slot_readings),
-        first_slot=min(list(open_slots)),
-        last_slot=max(list(open_slots)),
+        first_slot=min(list(changes)),
+        last_slot=max(list(changes)),
         import_wh=total_import_wh,
         export_wh=total_export_wh,
     )

@@ -15,7 +15,7 @@ MAX_AMOUNT_MICROS = 10**18  # a million million units of the currency: far beyon
 MAX_REFERENCE_CHARACTERS = 128
 MAX_CONTRACT_NAME_CHARACTERS = 32  # shorter than an address, so a contract's account is never a person's
 MAX_PAGE = 1_000
-FUNDS = ["neutrality"]  # what settlements do not balance goes here or comes from here
+FUNDS = ("neutrality",)  # what settlements do not balance goes here or comes from here
 
 Hold = NamedTuple("Hold", [("account", str), ("contract", str), ("amount_micros", int)])
 

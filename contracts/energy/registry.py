@@ -7,8 +7,8 @@ Identity documents stay off the chain: `name` is what a market register would pr
 
 from contracts.host import Map, NamedTuple, Value, ctx, emit, export, fail, require, view
 
-ROLES = ["OPERATOR", "METER_OPERATOR", "BRP", "SUPPLIER", "PROSUMER", "AGGREGATOR", "ISSUER", "AUDITOR"]
-KINDS = ["household", "commercial", "heat_pump", "ev_charger", "battery", "pv", "wind", "hydro", "biomass"]
+ROLES = ("OPERATOR", "METER_OPERATOR", "BRP", "SUPPLIER", "PROSUMER", "AGGREGATOR", "ISSUER", "AUDITOR")
+KINDS = ("household", "commercial", "heat_pump", "ev_charger", "battery", "pv", "wind", "hydro", "biomass")
 ADDRESS_CHARACTERS = "0123456789abcdef"
 MAX_NAME_CHARACTERS = 64
 MAX_RATING_W = 1_000_000_000
