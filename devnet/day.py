@@ -31,6 +31,7 @@ DATA = ROOT / "devnet" / "data"
 DEFAULT_DAY = "2016-06-10.csv"
 ZONE = "feeder"
 PAGE = 500
+LINE_EVERY = 12  # waves between two lines where there is no terminal for a progress bar
 ONE_ROOT_S = 25.0  # longer than two heartbeats
 
 
@@ -107,7 +108,7 @@ async def run(
         MofNCompleteColumn(),
         TextColumn("height {task.fields[height]}  {task.fields[rate]:,.0f} tx/s"),
         TimeElapsedColumn(),
-        console=Console(stderr=True) if console.stderr else console,
+        console=console,
         disable=not console.is_terminal,
     )
     with progress:
@@ -121,7 +122,11 @@ async def run(
             _refuse_played_day(day, book)
             await player.play(set_up(day, book))
             for number in range(day.waves):
-                progress.update(task, completed=number, slot=min(first + number, last - 1))
+                slot = min(first + number, last - 1)
+                progress.update(task, completed=number, slot=slot)
+                if not console.is_terminal and number % LINE_EVERY == 0:
+                    rate = book.transactions / (time.monotonic() - started)
+                    print(f"slot {slot:3}  height {player.height:5}  {rate:5.0f} tx/s", file=sys.stderr, flush=True)
                 await player.play(wave(day, book, number))
             progress.update(task, completed=day.waves)
     seconds = time.monotonic() - started
