@@ -114,7 +114,7 @@ class DayBook:
 
     def _registry(self, name: str, f: Mapping[str, Any]) -> bool:
         if name == "ParticipantRegistered":
-            self.participants[f["account"]] = f["name"]
+            self.participants[f["account"]] = f["participant_name"]
             self.money_accounts.add(f["account"])
         elif name == "MeterRegistered":
             self.meters.add(f["meter"])
