@@ -11,7 +11,7 @@ import plyvel
 
 from chain.kv import StoreCorruptError, StoreError, StoreLockedError
 
-_BLOCK_CACHE_BYTES = 32 << 20
+_BLOCK_CACHE_BYTES = 16 << 20
 # A block of the ledger writes some megabytes: a larger buffer than the default 4 MB halves the compaction work.
 _WRITE_BUFFER_BYTES = 16 << 20
 _BLOOM_BITS_PER_KEY = 10  # one false positive in a hundred

@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from struct import Struct
 
 from chain.hashes import HASH_BYTES, ZERO_HASH
 from chain.kv import Reader, StoreCorruptError
@@ -27,12 +28,14 @@ from chain.stateproof import FANOUT, StateProof, nibbles
 
 DEFAULT_CACHE_NODES = 32_768
 
-_HEAD_BYTES = 6
+_HEAD = Struct(">HI")
+_HEAD_BYTES = _HEAD.size
 _HASHES_AT = _HEAD_BYTES + 1
 _RECORDS_AT = _HASHES_AT + FANOUT * HASH_BYTES
 _RECORD_BYTES = 2 * HASH_BYTES
 _MAX_GROUP = 3  # what two bits can count
 _EMPTY_NODE = bytes(_HEAD_BYTES) + b"\x01" + bytes(FANOUT * HASH_BYTES)
+_GAPS = tuple(b"\x01" + bytes(empty * HASH_BYTES) for empty in range(FANOUT))
 _ONES, _TWOS = 0x55555555, 0xAAAAAAAA  # the lower and the higher bit of each slot's count
 
 # A key's hash, its nibbles, and its new record (None: delete).
@@ -184,9 +187,9 @@ class _Node:
         self.stored = stored
         self.parent = parent
         self.buf = bytearray(stored or _EMPTY_NODE)
-        head = int.from_bytes(self.buf[:_HEAD_BYTES], "big")
-        self.occupied = head >> 32
-        self.counts = head & 0xFFFFFFFF
+        self.occupied: int
+        self.counts: int
+        self.occupied, self.counts = _HEAD.unpack_from(self.buf)
 
     def has_child(self, slot: int) -> bool:
         """Whether a node of its own stands below `slot`, and not nothing or a group of records."""
@@ -226,7 +229,7 @@ class _Node:
         return sha256(self.buf[_HEAD_BYTES:_RECORDS_AT]).digest()
 
     def packed(self) -> bytes:
-        self.buf[:_HEAD_BYTES] = (self.occupied << 32 | self.counts).to_bytes(_HEAD_BYTES, "big")
+        _HEAD.pack_into(self.buf, 0, self.occupied, self.counts)
         return bytes(self.buf)
 
     def _span(self, slot: int) -> tuple[int, int]:
@@ -306,11 +309,23 @@ def _row(records: bytes, depth: int) -> bytearray:
 
 
 def _group_hash(records: bytes, depth: int) -> bytes:
-    """The hash of the subtree of these records, which share their first `depth` nibbles."""
-    if len(records) == _RECORD_BYTES:
+    """The hash of the subtree of these records, which share their first `depth` nibbles and stand in key order."""
+    size = len(records)
+    if size == _RECORD_BYTES:
         return sha256(b"\x00" + records).digest()
     if not records:
         return ZERO_HASH
+    if size == 2 * _RECORD_BYTES:
+        byte, shift = depth >> 1, 0 if depth & 1 else 4
+        low, high = records[byte] >> shift & 15, records[_RECORD_BYTES + byte] >> shift & 15
+        if low != high:  # a pair that parts here: the most frequent group, worth not building a row for
+            return sha256(
+                _GAPS[low]
+                + sha256(b"\x00" + records[:_RECORD_BYTES]).digest()
+                + _GAPS[high - low - 1][1:]
+                + sha256(b"\x00" + records[_RECORD_BYTES:]).digest()
+                + _GAPS[FANOUT - 1 - high][1:]
+            ).digest()
     return sha256(b"\x01" + _row(records, depth)).digest()
 
 
@@ -328,11 +343,12 @@ def _without(row: bytearray, slot: int) -> bytes:
 
 
 def _is_whole(stored: bytes) -> bool:
-    """Whether the length is the one that the counts demand, and no counted slot is called empty."""
-    head = int.from_bytes(stored[:_HEAD_BYTES], "big")
-    occupied, counts = head >> 32, head & 0xFFFFFFFF
+    """Whether it holds something, and its length is the one that the counts demand."""
+    if len(stored) < _RECORDS_AT:
+        return False
+    occupied, counts = _HEAD.unpack_from(stored)
     records = (counts & _ONES).bit_count() + 2 * (counts & _TWOS).bit_count()
-    return occupied != 0 and len(stored) == _RECORDS_AT + records * _RECORD_BYTES
+    return bool(occupied) and len(stored) == _RECORDS_AT + records * _RECORD_BYTES
 
 
 class _NodeCache:
