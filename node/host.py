@@ -26,10 +26,6 @@ from node.events import (
     BlockApplied,
     Effect,
     Event,
-    LoggedBlock,
-    LoggedLock,
-    LoggedOwn,
-    LogRecord,
     PeerId,
     Penalise,
     Persist,
@@ -53,7 +49,6 @@ from node.outgoing import Outgoing, Send
 from node.replica import Replica
 from node.signer import Refused, Signer
 from node.wal import WriteAheadLog
-from node.walcodec import height_of
 
 BULK_EVENTS = 256  # batches of transactions that may wait; consensus never waits behind them
 EVENTS_BETWEEN_BREATHS = 8  # then the loop may read from sockets
@@ -70,15 +65,6 @@ class Network:
 
     send: Send
     penalise: Callable[[PeerId, str], None]
-
-
-def started_from(records: Sequence[LogRecord], height: int) -> Started:
-    """What the write-ahead log holds for the height that is being decided."""
-    current = [r for r in records if height_of(r) == height]
-    own: dict[Vote | Proposal, None] = {r.message: None for r in current if isinstance(r, LoggedOwn)}
-    locks = [r.raw for r in current if isinstance(r, LoggedLock)]
-    blocks = {r.raw: None for r in current if isinstance(r, LoggedBlock)}
-    return Started(tuple(own), locks[-1] if locks else b"", tuple(blocks))
 
 
 class Host:

@@ -1,0 +1,78 @@
+"""From the ledger's values to the client service's messages."""
+
+from __future__ import annotations
+
+from chain.directory import ContractInfo
+from chain.ledger import ProvedQuery
+from chain.merkle import ListProof
+from chain.refusal import Refusal
+from contracts.runtime.api import Outcome
+from gridbft.v1 import chain_pb2, client_pb2
+
+# What a sentence adds to the runtime's own codes; a contract's codes speak for themselves.
+_SENTENCES = {
+    "UNKNOWN_CONTRACT": "there is no such contract on this chain: list them with ListContracts",
+    "UNKNOWN_FUNCTION": "the contract has no such function: list them with ListContracts",
+    "NOT_A_VIEW": "this function writes: send it in a transaction",
+    "BAD_ARGUMENTS": "the arguments do not fit the function's interface: see ListContracts",
+    "OUT_OF_GAS": "the query needs more than a node spends on one: ask for less at once",
+}
+
+
+def verdict(tx_id: bytes, refusal: Refusal | None) -> client_pb2.Verdict:
+    if refusal is None:
+        return client_pb2.Verdict(tx_id=tx_id)
+    return client_pb2.Verdict(tx_id=tx_id, code=refusal.code, message=refusal.message)
+
+
+def queried(outcome: Outcome, height: int) -> client_pb2.QueryResponse:
+    """`height` is the one whose outcome was read."""
+    return client_pb2.QueryResponse(
+        ok=outcome.ok,
+        code=outcome.code,
+        message="" if outcome.ok else _SENTENCES.get(outcome.code, "the view refused: see the contract's codes"),
+        result=outcome.result if outcome.ok else b"",
+        height=height,
+        gas_used=outcome.gas_used,
+    )
+
+
+def proved(query: ProvedQuery) -> client_pb2.QueryResponse:
+    response = queried(query.outcome, query.height)
+    response.header, response.commit = query.header_bytes, query.commit_bytes
+    for read in query.reads:
+        response.reads.append(
+            client_pb2.ReadProof(
+                key=read.key,
+                present=read.value is not None,
+                value=read.value or b"",
+                proof=chain_pb2.StateProof(
+                    siblings=read.proof.siblings,
+                    leaf_key_hash=read.proof.leaf_key_hash,
+                    leaf_value_hash=read.proof.leaf_value_hash,
+                ),
+            )
+        )
+    return response
+
+
+def list_proof(proof: ListProof) -> chain_pb2.ListProof:
+    return chain_pb2.ListProof(index=proof.index, size=proof.size, path=proof.path)
+
+
+def contract(info: ContractInfo) -> client_pb2.ContractInfo:
+    return client_pb2.ContractInfo(
+        name=info.name,
+        version=info.version,
+        code_hash=info.code_hash,
+        functions=[
+            client_pb2.FunctionAbi(
+                name=f.name,
+                view=f.view,
+                params=[client_pb2.Param(name=p.name, type=p.type) for p in f.params],
+                returns=f.returns,
+                doc=f.doc,
+            )
+            for f in info.functions
+        ],
+    )

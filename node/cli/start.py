@@ -1,0 +1,67 @@
+"""`gridbft start`: run a validator until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import click
+import structlog
+
+from chain.genesis import GenesisError
+from chain.kv import StoreError
+from chain.store import CorruptStoreError
+from node.config import ConfigError
+from node.home import HomeError, LoadedHome, load_home
+from node.logging import configure_logging
+from node.peers import PortTakenError
+from node.process import Node
+from node.signer import GuardError
+from node.walcodec import WalCorruptError
+
+OPERATOR_FAULTS = (
+    HomeError,
+    ConfigError,
+    GenesisError,
+    StoreError,
+    CorruptStoreError,
+    WalCorruptError,
+    GuardError,
+    PortTakenError,
+)
+"""What an operator can mend: told in one sentence, without a traceback."""
+
+log = structlog.get_logger("node")
+
+
+@click.command()
+@click.option(
+    "--home", required=True, type=click.Path(path_type=Path, file_okay=False), help="The validator's home folder."
+)
+def start(home: Path) -> None:
+    """Run a validator until SIGTERM or SIGINT. Exits with 1 when it cannot start or stops on a fault of its own."""
+    try:
+        loaded = load_home(home)
+        configure_logging(loaded.config.log_level, loaded.config.log_format)
+        asyncio.run(_serve(loaded))
+    except OPERATOR_FAULTS as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except Exception:
+        log.critical("crash", exc_info=True)
+        click.echo("Error: the node stopped on a fault of its own; the log above says where", err=True)
+        sys.exit(1)
+
+
+async def _serve(loaded: LoadedHome) -> None:
+    node = Node(loaded)
+    try:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, node.stop)
+        await node.run()
+        log.info("stopped", height=node.host.ledger.head.height)
+    finally:
+        node.close()

@@ -1,0 +1,133 @@
+"""One node, put together: from a loaded home to a running host, and down again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from importlib.metadata import version
+
+import structlog
+from contracts.runtime.engine import MeteredRuntime
+
+from chain.kv import KV
+from chain.ledger import Ledger
+from chain.leveldb import LevelKV
+from consensus.timeouts import Timeouts
+from consensus.types import ValidatorId
+from gridbft.v1 import client_pb2
+from node import ed25519
+from node.admission import Door
+from node.config import Config
+from node.events import PeerId
+from node.hello import Self
+from node.home import HomeLock, LoadedHome
+from node.host import Host, Network
+from node.inbox import Inbox
+from node.outbox import Lane
+from node.peers import Peers
+from node.recovery import started
+from node.replica import Replica, ReplicaConfig
+from node.rpc import LedgerRpc, StatusSource
+from node.server import ClientServer
+from node.signer import FileSigner
+from node.wal import WriteAheadLog
+
+VERIFY_THREADS = max(1, min(4, os.cpu_count() or 1))
+
+log = structlog.get_logger("node")
+
+
+def replica_config(config: Config) -> ReplicaConfig:
+    timeouts = Timeouts(config.propose_ms, config.prevote_ms, config.precommit_ms, config.delta_ms, config.cap_ms)
+    return ReplicaConfig(timeouts=timeouts, heartbeat_ms=config.heartbeat_ms, proof_block_ms=config.proof_block_ms)
+
+
+class Node:
+    """Opens everything when it is made (on a running loop); `run` serves until `stop`; `close` lets go of the files.
+
+    Raises HomeError, ConfigError, StoreError, CorruptStoreError, WalCorruptError, GuardError, GenesisError or
+    PortTakenError, each with a sentence for the operator.
+    """
+
+    def __init__(self, loaded: LoadedHome) -> None:
+        with ExitStack() as undo:
+            self._build(loaded, undo)
+            self._undo = undo.pop_all()
+
+    def _build(self, loaded: LoadedHome, undo: ExitStack) -> None:
+        home, genesis, config = loaded.home, loaded.genesis, loaded.config
+        self.config = config
+        undo.callback(HomeLock(home).release)
+        kv: KV = LevelKV(home.db)
+        undo.callback(kv.close)
+        ledger = Ledger(kv, MeteredRuntime(), genesis, ed25519.verify)
+        wal, recovered = WriteAheadLog.open(home.wal)
+        undo.callback(wal.close)
+        if recovered.torn_bytes:
+            log.warning("log_tail_torn", bytes=recovered.torn_bytes, kept_records=len(recovered.records))
+        me: ValidatorId | None = None if loaded.member is None else loaded.member.id
+        signer: FileSigner | None = None
+        if me is not None:
+            has_chain = ledger.head.height > 0 or bool(recovered.records)
+            signer = FileSigner.open(genesis.chain_id, loaded.wallet.sign, home.guard, has_chain=has_chain)
+            undo.callback(signer.close)
+        replica = Replica(ledger, me, replica_config(config))
+        pool = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="verify")
+        undo.callback(pool.shutdown, wait=True, cancel_futures=True)
+        self.host = Host(replica, ledger, signer, wal, Network(self._send, self._penalise))
+        self._started = started(recovered.records, ledger.head.height + 1)
+        door = Door(genesis.chain_id, replica.known_tx, replica.validators_at, pool)
+        self.inbox = Inbox(door, self.host, ledger.store, self._send, self._penalise)
+        identity = Self(PeerId(loaded.wallet.address_bytes), genesis.chain_id, loaded.wallet.sign, loaded.tls)
+        self.peers = Peers(identity, genesis.members, self.inbox)
+        status = StatusSource(config.name, version("gridbft"), self._peer_infos)
+        self._server = ClientServer(LedgerRpc(self.host, door, status))
+
+    def _send(self, to: PeerId | None, lane: Lane, raw: bytes) -> None:
+        self.peers.send(to, lane, raw)
+
+    def _penalise(self, peer: PeerId, reason: str) -> None:
+        self.peers.penalise(peer, reason)
+
+    def _peer_infos(self) -> list[client_pb2.PeerInfo]:
+        connected = self.peers.connected
+        return [
+            client_pb2.PeerInfo(name=m.name, connected=peer in connected, height=self.inbox.heights.get(peer, 0))
+            for peer, m in self.peers.members.items()
+        ]
+
+    async def run(self) -> None:
+        """Serves until `stop`. Raises what went wrong in our own code, or PortTakenError."""
+        running = asyncio.create_task(self.host.run(self._started), name="host")
+        checking = asyncio.create_task(self._check_transactions(), name="transactions")
+        try:
+            await self.peers.start(self.config.peer_address)
+            await self._server.start(self.config.client_address)
+            log.info(
+                "serving",
+                name=self.config.name,
+                chain=self.host.ledger.chain_id,
+                height=self.host.ledger.head.height,
+                clients=self.config.client_address,
+                peers=self.config.peer_address,
+            )
+            await running
+        finally:
+            self.host.stop()
+            checking.cancel()
+            await asyncio.gather(running, checking, return_exceptions=True)
+            await asyncio.gather(self._server.stop(), self.peers.stop())
+
+    async def _check_transactions(self) -> None:
+        try:
+            await self.inbox.work()
+        except Exception as error:  # noqa: BLE001 - handed to the host's task, which stops the node with it
+            self.host.crashed(error)
+
+    def stop(self) -> None:
+        self.host.stop()
+
+    def close(self) -> None:
+        self._undo.close()

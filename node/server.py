@@ -1,0 +1,53 @@
+"""The client port: the ledger service, the standard health service, and reflection for generic clients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from gridbft.v1 import client_pb2, client_pb2_grpc
+from node.admission import MAX_MESSAGE_BYTES
+from node.peers import PortTakenError
+from node.rpc import LedgerRpc
+
+SERVICE = client_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
+
+_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", 4 * MAX_MESSAGE_BYTES),  # a whole block with its receipts
+    ("grpc.so_reuseport", 0),  # a second process on this port must fail, not share it
+    ("grpc.max_concurrent_streams", 1_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+]
+
+
+class ClientServer:
+    """Serves from `start` to `stop`."""
+
+    def __init__(self, rpc: LedgerRpc) -> None:
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        client_pb2_grpc.add_LedgerServiceServicer_to_server(rpc, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    async def start(self, address: str) -> int:
+        """The port. Raises PortTakenError."""
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise PortTakenError(
+                f"client_address {address} cannot be used: is another process listening there?"
+            ) from error
+        await self._server.start()
+        for service in ("", SERVICE):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        return int(port)
+
+    async def stop(self) -> None:
+        """Subscribers and waiting clients are told that the node goes away."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace=0.5)

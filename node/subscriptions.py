@@ -1,0 +1,90 @@
+"""Following the chain: every subscriber reads the store by height at its own pace, so nothing piles up for slow ones."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from chain.store import BlockStore
+from gridbft.v1 import chain_pb2 as chain_pb
+from gridbft.v1 import client_pb2 as pb
+from node.finality import Tip
+
+CACHED_BLOCKS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedBlock:
+    """`events`: for each receipt the (contract, name) pairs that it holds."""
+
+    height: int
+    time_ms: int
+    block_id: bytes
+    receipts: tuple[bytes, ...]
+    events: tuple[frozenset[tuple[str, str]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Empty sets match everything."""
+
+    contracts: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+
+    def matches(self, events: frozenset[tuple[str, str]]) -> bool:
+        if not self.contracts and not self.names:
+            return True
+        return any(
+            (not self.contracts or contract in self.contracts) and (not self.names or name in self.names)
+            for contract, name in events
+        )
+
+
+class PrunedError(LookupError):
+    """The message says which height can still be read."""
+
+
+class Subscriptions:
+    """Blocks that several subscribers read one after the other are decoded once."""
+
+    def __init__(self, store: BlockStore, tip: Tip) -> None:
+        self._store = store
+        self._tip = tip
+        self._cache: OrderedDict[int, AppliedBlock] = OrderedDict()
+
+    async def follow(self, first: int, wanted: Filter) -> AsyncIterator[pb.SubscribeResponse]:
+        """Every height from `first` on (0: from the next one on), past and live, without gaps. Raises PrunedError."""
+        height = first or self._tip.height + 1
+        while True:
+            await self._tip.reach(height)
+            block = self._block(height)
+            yield pb.SubscribeResponse(
+                height=height,
+                time_ms=block.time_ms,
+                block_id=block.block_id,
+                receipts=[r for r, e in zip(block.receipts, block.events, strict=True) if wanted.matches(e)],
+                transactions=len(block.receipts),
+            )
+            height += 1
+
+    def _block(self, height: int) -> AppliedBlock:
+        block = self._cache.get(height)
+        if block is None:
+            block = self._cache[height] = self._read(height)
+            if len(self._cache) > CACHED_BLOCKS:
+                self._cache.popitem(last=False)
+        return block
+
+    def _read(self, height: int) -> AppliedBlock:
+        found, commit = self._store.header(height), self._store.commit(height)
+        receipts = self._store.receipts(height)
+        if found is None or commit is None or receipts is None:
+            raise PrunedError(f"height {height} is no longer kept here: the earliest is {self._store.earliest()}")
+        events = tuple(_events_of(receipt) for receipt in receipts)
+        return AppliedBlock(height, found[0].time_ms, commit.block_id, tuple(receipts), events)
+
+
+def _events_of(receipt: bytes) -> frozenset[tuple[str, str]]:
+    message = chain_pb.Receipt.FromString(receipt)
+    return frozenset((event.contract, event.name) for event in message.events)
