@@ -29,6 +29,7 @@ from gridbft.requests import (
     addresses_of,
     admitted,
     calls_of,
+    expiry_height,
     make_call,
     proved_result,
     receipt_of,
@@ -98,7 +99,7 @@ class BlockingClient:
     def query(self, contract: str, view: str, *args: Any, prove: bool = False, sender: str = "") -> Any:
         """A view's decoded value, with `prove` computed here over proved state. Raises QueryFailed, VerificationError."""
         request = wire.QueryRequest(contract=contract, view=view, args=encode_args(args), prove=prove, sender=sender)
-        answer = self._ask(lambda s: s.Query, request)
+        answer = self._ask(lambda s: s.Query, request, self._patience_s(prove))
         return proved_result(answer, request, self.trust, self._runtime) if prove else unproved_result(answer)
 
     def block(self, height: int = 0) -> BlockInfo:
@@ -108,7 +109,9 @@ class BlockingClient:
     def receipt(self, tx_id: str | bytes, *, prove: bool = False) -> Receipt:
         """The receipt of a final transaction. Raises NotFound while it is not final."""
         raw_id = tx_id_bytes(tx_id)
-        answer = self._ask(lambda s: s.GetReceipt, wire.GetReceiptRequest(tx_id=raw_id, prove=prove))
+        answer = self._ask(
+            lambda s: s.GetReceipt, wire.GetReceiptRequest(tx_id=raw_id, prove=prove), self._patience_s(prove)
+        )
         return receipt_of(answer, raw_id, prove, self.trust)
 
     def wait(self, tx_id: str | bytes, timeout_s: float | None = None) -> Receipt:
@@ -168,7 +171,7 @@ class BlockingClient:
         status = self.status()
         if self.trust is not None and status.chain_id != self.trust.chain_id:
             raise ClientError(f"{status.address} is a node of {status.chain_id!r}, not of {self.trust.chain_id!r}")
-        expiry = status.height + self.limits.expiry_heights
+        expiry = expiry_height(status.height, self.limits)
         return self.wallet.signed(status.chain_id, account.pending_nonce, calls, expiry, gas_limit)
 
     def call(self, contract: str, function: str, *args: Any, gas_limit: int | None = None) -> Receipt:
@@ -178,12 +181,18 @@ class BlockingClient:
             raise TransactionFailed(receipt.code, receipt)
         return receipt
 
-    def _ask(self, method: _Method[_Request, _Response], request: _Request) -> _Response:
+    def _patience_s(self, prove: bool) -> float:
+        """A proof may have to wait for the next block."""
+        return self.limits.final_s if prove else self.limits.request_s
+
+    def _ask(
+        self, method: _Method[_Request, _Response], request: _Request, timeout_s: float | None = None
+    ) -> _Response:
         failures: list[str] = []
         for _ in self.addresses:
             index = self._current
             try:
-                return self._ask_one(index, method, request, self.limits.request_s)
+                return self._ask_one(index, method, request, timeout_s or self.limits.request_s)
             except NodeUnavailable as error:
                 failures.append(str(error))
                 self._leave(index)

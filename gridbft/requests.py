@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,15 @@ def make_call(contract: str, function: str, *args: Any) -> TxCall:
 
 def calls_of(calls: TxCall | Iterable[TxCall]) -> tuple[TxCall, ...]:
     return (calls,) if isinstance(calls, TxCall) else tuple(calls)
+
+
+def expiry_height(height: int, limits: Limits) -> int:
+    """Some way ahead, by a random part of it less.
+
+    Without that, two programs that use one key at the same moment for the same call would build the same bytes, the
+    ledger would take them for one transaction, and both would report it as theirs.
+    """
+    return height + limits.expiry_heights - secrets.randbelow(limits.expiry_heights // 2 + 1)
 
 
 def status_error(code: grpc.StatusCode, details: str | None, address: str) -> ClientError:

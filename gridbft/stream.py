@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     _Stream = grpc.aio.StreamStreamCall[wire.SubmitBatchRequest, wire.SubmitBatchResponse]
 
 
+MAX_BATCH_BYTES = 1024 * 1024  # well below what a server takes in one message
+
+
 class BatchStream:
     """Takes transactions from a source as fast as the window has room for them.
 
@@ -133,6 +136,10 @@ class BatchStream:
             return self._unanswered[place]
         if not self._waiting:
             return None
-        batch = tuple(self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting))))
-        self._unanswered.append(batch)
-        return batch
+        batch = [self._waiting.popleft()]
+        size = len(batch[0])
+        while self._waiting and len(batch) < self._batch and size + len(self._waiting[0]) <= MAX_BATCH_BYTES:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1])
+        self._unanswered.append(tuple(batch))
+        return self._unanswered[-1]

@@ -233,6 +233,21 @@ def test_given_bytes_sent_twice_are_refused_as_final(node: FakeNode) -> None:
         run(scenario())
 
 
+def test_the_same_call_by_two_programs_with_one_key_happens_twice(ledger: FakeLedger, node: FakeNode) -> None:
+    async def scenario() -> set[str]:
+        async with client_of(node) as first, client_of(node) as second:
+            for client in (first, second):
+                ledger.auto = True
+                await client.call(NAME, "mint", "a", 1)  # from here on each keeps its own count of nonces
+            ledger.auto = False
+            first._nonce = second._nonce = 2  # both believe that the next one is free
+            call = make_call(NAME, "mint", "a", 1)
+            return {(await c.submit(call)).tx_id for c in (first, second)}
+
+    assert len(run(scenario())) == 2
+    assert len(ledger.mempool) == 2
+
+
 # -- several nodes
 
 
@@ -364,6 +379,26 @@ def test_batches_to_nobody_end_in_an_error() -> None:
         run(scenario())
 
 
+def test_large_transactions_go_out_in_smaller_batches(node: FakeNode) -> None:
+    sizes: list[int] = []
+
+    def count(answer: Any) -> Any:
+        if isinstance(answer, wire.SubmitBatchResponse):
+            sizes.append(len(answer.verdicts))
+        return answer
+
+    node.tamper = count
+    txs = [bytes(300_000)] * 7
+
+    async def scenario() -> list[Verdict]:
+        async with client_of(node) as client:
+            return await collect(client.submit_many(txs))
+
+    assert {v.code for v in run(scenario())} == {"TOO_LARGE"}
+    assert sum(sizes) == 7
+    assert max(sizes) == 3
+
+
 def test_a_source_s_own_error_reaches_the_caller(node: FakeNode) -> None:
     def source() -> Iterator[bytes]:
         yield mints(1)[0]
@@ -483,7 +518,7 @@ def test_a_node_that_leaves_a_block_out_or_repeats_one_is_not_believed(ledger: F
     node.tamper = lie
 
     async def scenario() -> list[int]:
-        async with client_of(node) as client:
+        async with client_of(node, limits=Limits(silence_s=60)) as client:
             return await heights_of(client, 5, lambda _: None)
 
     assert run(scenario()) == [1, 2, 3, 4, 5]
