@@ -109,6 +109,8 @@ def test_ending_many_holds_pays_the_credits_and_gives_the_rest_back(network: Net
         network.act(MARKET, "payments", "settle_holds", [(first, 60), (second, 0)], [(BOB, 59)])
     with refused("UNKNOWN_HOLD"):
         network.act(MARKET, "payments", "settle_holds", [(first, 30), (first, 30)], [(BOB, 60)])
+    with refused("HOLD_TOO_SMALL"):
+        network.act(MARKET, "payments", "settle_holds", [(first, 60), (second, -1)], [(BOB, 59)])
     network.act(MARKET, "payments", "settle_holds", [(first, 60), (second, 0)], [(BOB, 60)])
     assert network.see("payments", "balances", [ALICE, BOB]) == [DEPOSIT_MICROS - 60, DEPOSIT_MICROS + 60]
     assert network.see("payments", "held", ALICE) == 0
