@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gridbft.client import BlockingClient, Client
-    from gridbft.wallet import Wallet
+    from gridbft.requests import make_call
+    from gridbft.verify import Trust
+    from gridbft.wallet import Keyring, Wallet
 
-__all__ = ["BlockingClient", "Client", "Wallet"]
+__all__ = ["BlockingClient", "Client", "Keyring", "Trust", "Wallet", "make_call"]
 
-_HOME = {"BlockingClient": "gridbft.client", "Client": "gridbft.client", "Wallet": "gridbft.wallet"}
+_HOME = {
+    "BlockingClient": "gridbft.client",
+    "Client": "gridbft.client",
+    "Keyring": "gridbft.wallet",
+    "Trust": "gridbft.verify",
+    "Wallet": "gridbft.wallet",
+    "make_call": "gridbft.requests",
+}
 
 
 def __getattr__(name: str) -> Any:

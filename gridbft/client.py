@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from typing import Any, Literal, Self, TypeVar, overload
 
 import grpc
 import grpc.aio
@@ -21,6 +21,7 @@ from chain.tx import TxCall
 from contracts.runtime.api import Runtime
 from gridbft.blocking import BlockingClient
 from gridbft.errors import ClientError, NodeUnavailable, NotFinal, NotFound, TransactionFailed, TransactionRefused
+from gridbft.nodes import Method, Nodes
 from gridbft.records import (
     BlockEvents,
     BlockInfo,
@@ -37,11 +38,9 @@ from gridbft.records import (
     verdict_from_wire,
 )
 from gridbft.requests import (
-    CHANNEL_OPTIONS,
     LOST,
     STALE_NONCE_CODES,
     Limits,
-    addresses_of,
     admitted,
     calls_of,
     expiry_height,
@@ -55,19 +54,14 @@ from gridbft.requests import (
 from gridbft.stream import BatchStream
 from gridbft.v1 import chain_pb2 as chain_wire
 from gridbft.v1 import client_pb2 as wire
-from gridbft.v1.client_pb2_grpc import LedgerServiceStub
 from gridbft.values import encode_args
 from gridbft.verify import Trust
 from gridbft.wallet import Wallet
-
-if TYPE_CHECKING:
-    from gridbft.v1.client_pb2_grpc import LedgerServiceAsyncStub
 
 __all__ = ["BlockingClient", "Client"]
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
-_Method = Callable[["LedgerServiceAsyncStub"], "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]"]
 
 _NONCE_TRIES = 5
 _RECONNECT_PAUSE_S = 0.1
@@ -89,13 +83,11 @@ class Client:
         limits: Limits | None = None,
         runtime: Runtime | None = None,
     ) -> None:
-        self.addresses = addresses_of(addresses)
+        self._nodes = Nodes(addresses)
         self.wallet = wallet
         self.trust = trust
         self.limits = limits or Limits()
         self._runtime = runtime
-        self._channels: list[grpc.aio.Channel | None] = [None] * len(self.addresses)
-        self._current = 0
         self._nonce: int | None = None
         self._nonce_lock = asyncio.Lock()
         self._chain_id = trust.chain_id if trust is not None else ""
@@ -108,10 +100,11 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        channels, self._channels = self._channels, [None] * len(self.addresses)
-        for channel in channels:
-            if channel is not None:
-                await channel.close(None)
+        await self._nodes.close()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return self._nodes.addresses
 
     # -- reading
 
@@ -121,9 +114,9 @@ class Client:
         if address is not None:
             index = self.addresses.index(address)
             return status_from_wire(
-                await self._ask_one(index, lambda s: s.Status, request, self.limits.request_s), address
+                await self._nodes.ask_one(index, lambda s: s.Status, request, self.limits.request_s), address
             )
-        answer, index = await self._ask_any(lambda s: s.Status, request)
+        answer, index = await self._nodes.ask(lambda s: s.Status, request, self.limits.request_s)
         self._learn_height(answer.height)
         return status_from_wire(answer, self.addresses[index])
 
@@ -173,9 +166,11 @@ class Client:
         request = wire.GetReceiptRequest(tx_id=raw_id, wait=True)
         silent = 0  # nodes in a row that could not even be reached
         while (left_s := deadline - time.monotonic()) > 0 and silent < len(self.addresses):
-            index = self._current
+            index = self._nodes.current
             try:
-                answer = await self._ask_one(index, lambda s: s.GetReceipt, request, min(left_s, self.limits.poll_s))
+                answer = await self._nodes.ask_one(
+                    index, lambda s: s.GetReceipt, request, min(left_s, self.limits.poll_s)
+                )
                 if answer.receipt:
                     return receipt_of(answer, raw_id, False, None)
                 silent = 0
@@ -183,10 +178,10 @@ class Client:
                 silent = 0 if error.timed_out else silent + 1
             except NotFound:
                 silent = 0
-            self._leave(index)
+            self._nodes.leave(index)
             await asyncio.sleep(_RECONNECT_PAUSE_S if silent else 0)
         if silent:
-            raise NodeUnavailable(", ".join(self.addresses))
+            raise self._nodes.nobody()
         raise NotFinal(raw_id.hex(), patience_s)
 
     # -- writing
@@ -296,8 +291,8 @@ class Client:
         async with BatchStream(txs, batch, window) as pipeline:
             silent = 0
             while not pipeline.finished:
-                index = self._current
-                stream = self._stub(index).SubmitBatch(pipeline.requests())
+                index = self._nodes.current
+                stream = self._nodes.stub(index).SubmitBatch(pipeline.requests())
                 try:
                     async for verdict in pipeline.verdicts(stream, self.addresses[index], self.limits.silence_s):
                         silent = 0
@@ -306,7 +301,7 @@ class Client:
                     silent += 1
                     if silent > len(self.addresses):
                         raise
-                    self._leave(index)
+                    self._nodes.leave(index)
                     await asyncio.sleep(_RECONNECT_PAUSE_S)
 
     # -- following
@@ -323,9 +318,9 @@ class Client:
         upcoming = from_height or (await self.status()).height + 1
         lost_since: float | None = None
         while True:
-            index = self._current
+            index = self._nodes.current
             request = wire.SubscribeRequest(from_height=upcoming, contracts=contracts, names=names)
-            stream = self._stub(index).Subscribe(request)
+            stream = self._nodes.stub(index).Subscribe(request)
             messages = aiter(stream)
             try:
                 while True:
@@ -345,8 +340,8 @@ class Client:
                 stream.cancel()
             lost_since = time.monotonic() if lost_since is None else lost_since
             if time.monotonic() - lost_since > self.limits.reconnect_s:
-                raise NodeUnavailable(", ".join(self.addresses), f"subscription at height {upcoming}")
-            self._leave(index)
+                raise self._nodes.nobody(f"subscription at height {upcoming}")
+            self._nodes.leave(index)
             await asyncio.sleep(_RECONNECT_PAUSE_S)
 
     # -- within
@@ -375,16 +370,18 @@ class Client:
         Where the transaction had to be sent again, the door may refuse it just because the first time worked: its
         receipt tells.
         """
-        first = self._current
-        patience_s = min(self.limits.poll_s, self.limits.final_s if timeout_s is None else timeout_s) if wait else None
+        first = self._nodes.current
+        patience_s = self.limits.request_s
+        if wait:
+            patience_s = min(self.limits.poll_s, self.limits.final_s if timeout_s is None else timeout_s)
         request = wire.SubmitRequest(tx=tx, wait=wait)
         try:
-            answer, index = await self._ask_any(lambda s: s.Submit, request, patience_s, past_deadline=not wait)
+            answer, index = await self._nodes.ask(lambda s: s.Submit, request, patience_s, past_deadline=not wait)
             sent_again = index != first
         except NodeUnavailable as error:
             if not (wait and error.timed_out):
                 raise
-            answer, _ = await self._ask_any(lambda s: s.Submit, wire.SubmitRequest(tx=tx))
+            answer = await self._ask(lambda s: s.Submit, wire.SubmitRequest(tx=tx))
             sent_again = True
         verdict = verdict_from_wire(answer.verdict)
         receipt = receipt_from_bytes(answer.receipt) if answer.receipt else None
@@ -405,48 +402,6 @@ class Client:
         return self.limits.final_s if prove else self.limits.request_s
 
     async def _ask(
-        self, method: _Method[_Request, _Response], request: _Request, timeout_s: float | None = None
+        self, method: Method[_Request, _Response], request: _Request, timeout_s: float | None = None
     ) -> _Response:
-        return (await self._ask_any(method, request, timeout_s))[0]
-
-    async def _ask_any(
-        self,
-        method: _Method[_Request, _Response],
-        request: _Request,
-        timeout_s: float | None = None,
-        past_deadline: bool = True,
-    ) -> tuple[_Response, int]:
-        """Asks the current node, then each other one; `past_deadline`: also when one was reached but did not answer."""
-        failures: list[str] = []
-        for _ in self.addresses:
-            index = self._current
-            try:
-                return await self._ask_one(index, method, request, timeout_s or self.limits.request_s), index
-            except NodeUnavailable as error:
-                self._leave(index)
-                if error.timed_out and not past_deadline:
-                    raise
-                failures.append(str(error))
-        if len(failures) == 1:
-            raise NodeUnavailable(self.addresses[0], failures[0])
-        raise NodeUnavailable(", ".join(self.addresses), "; ".join(failures))
-
-    async def _ask_one(
-        self, index: int, method: _Method[_Request, _Response], request: _Request, timeout_s: float
-    ) -> _Response:
-        try:
-            return await method(self._stub(index))(request, timeout=timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise status_error(error.code(), error.details(), self.addresses[index]) from error
-
-    def _stub(self, index: int) -> LedgerServiceAsyncStub:
-        channel = self._channels[index]
-        if channel is None:
-            channel = grpc.aio.insecure_channel(self.addresses[index], options=CHANNEL_OPTIONS)
-            self._channels[index] = channel
-        return LedgerServiceStub(channel)
-
-    def _leave(self, index: int) -> None:
-        """Turns to the next node, unless a concurrent request has done so already."""
-        if self._current == index:
-            self._current = (index + 1) % len(self.addresses)
+        return (await self._nodes.ask(method, request, timeout_s or self.limits.request_s))[0]
