@@ -36,7 +36,7 @@ class BuildValue:
 
 @dataclass(frozen=True, slots=True)
 class SignProposal:
-    """Sign, keep and send this proposal (its signature is empty), then feed it back as ProposalSeen."""
+    """Sign, keep and send this proposal (its signature is empty), then feed it back: BlockChecked, ProposalSeen."""
 
     proposal: Proposal
 

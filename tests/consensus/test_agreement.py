@@ -87,6 +87,39 @@ def test_a_round_of_correct_validators_decides_at_once() -> None:
     assert set(network.decided().values()) == {block("a0")}
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 10, 31])
+def test_networks_of_any_size_decide_in_the_first_round(size: int) -> None:
+    network = Network("".join(chr(ord("A") + i) for i in range(size)))
+    assert network.run_in_step(max_rounds=0)
+    assert len(network.decided()) == size
+
+
+def test_a_heavy_validator_may_be_down_below_a_third_of_the_power_and_not_above() -> None:
+    assert Network("abcd", byzantine="d", powers={"a": 3, "b": 3, "c": 3, "d": 4}).run_in_step(max_rounds=4)
+    assert not Network("abcd", byzantine="d", powers={"d": 2}).run_in_step(max_rounds=4)
+
+
+def test_a_liar_that_splits_prevotes_cannot_block_the_chain_for_ever() -> None:
+    """d lets a alone see a quorum for a0 and goes silent: a is locked, b and c counted d's nil. The proof must still work."""
+    network = Network("abcd", byzantine="d")
+    split = {"a": block("a0"), "b": None, "c": None}
+    for name, value in split.items():
+        network.flying.append((name, Vote(VoteKind.PREVOTE, HEIGHT, Round(0), value, vid("d"), b"byz")))
+    # c never gets the proposal in round 0, so its prevote is nil.
+    network.flying = [f for f in network.flying if not (f[0] == "c" and isinstance(f[1], Proposal))]
+    while network.flying:
+        network.deliver(0)
+    for index in range(len(network.timers) - 1, -1, -1):
+        if network.timers[index].to == "c":
+            network.fire(index)
+    while network.flying:
+        network.deliver(0)
+    assert network.nodes["a"].state.locked is not None
+    assert network.nodes["b"].state.locked is None
+    assert network.run_in_step(max_rounds=8), stuck_in(network)
+    assert set(network.decided().values()) == {block("a0")}
+
+
 def test_one_dead_validator_costs_one_time_out_when_it_is_its_turn() -> None:
     network = Network("abcd", byzantine="a")
     assert network.run_in_step(max_rounds=1)
