@@ -105,6 +105,7 @@ _KEYS: dict[tuple[str, ...], _Key] = {
     ("log", "level"): _one_of("log_level", LOG_LEVELS),
     ("log", "format"): _one_of("log_format", LOG_FORMATS),
 }
+_SECTIONS = {path[0] for path in _KEYS if len(path) == 2}
 
 
 def config_template(name: str, client_address: str, peer_address: str) -> str:
@@ -136,6 +137,8 @@ def parse_config(text: str, where: str = "config.toml") -> Config:
     values: dict[str, Any] = {}
     for path, value in _flat(raw):
         key = _KEYS.get(path)
+        if key is None and len(path) == 1 and path[0] in _SECTIONS:
+            raise ConfigError(f"{_place(where, text, path)} is {value!r}, expected a section [{path[0]}]")
         if key is None:
             known = ", ".join(".".join(k) for k in _KEYS)
             raise ConfigError(f"{_place(where, text, path)} is not a key of this file; known: {known}")
@@ -157,7 +160,7 @@ def _flat(raw: dict[str, Any]) -> list[tuple[tuple[str, ...], Any]]:
     """Keys of the file with their section; a section is one table deep."""
     found: list[tuple[tuple[str, ...], Any]] = []
     for name, value in raw.items():
-        is_section = isinstance(value, dict) and any(k[0] == name and len(k) == 2 for k in _KEYS)
+        is_section = isinstance(value, dict) and name in _SECTIONS
         found += [((name, inner), v) for inner, v in value.items()] if is_section else [((name,), value)]
     return found
 
