@@ -73,7 +73,7 @@ class Kinds:
         self.variables: dict[str, Kind] = {}
         params = {name: enforced_kind(kind) for name, kind in function.params}
         bindings = list(_bindings(function.node))
-        self.variables = {name: UNSET for name, _ in bindings} | params
+        self.variables = {**{name: UNSET for name, _ in bindings}, **params}
         changed = True
         while changed:
             changed = False

@@ -180,9 +180,9 @@ def _int(value: Any) -> Any:
     return value
 
 
-def _text(kind: type) -> Converter:
+def _text(kind: type[str] | type[bytes]) -> Converter:
     def convert(value: Any) -> Any:
-        if type(value) is not kind or len(value) > MAX_TEXT:
+        if not isinstance(value, kind) or len(value) > MAX_TEXT:
             raise Mismatch
         return value
 
