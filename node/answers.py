@@ -69,7 +69,7 @@ def contract(info: ContractInfo) -> client_pb2.ContractInfo:
             client_pb2.FunctionAbi(
                 name=f.name,
                 view=f.view,
-                params=[client_pb2.Param(name=p.name, type=p.type) for p in f.params],
+                params=[client_pb2.Param(name=name, type=type_) for name, type_ in f.params],
                 returns=f.returns,
                 doc=f.doc,
             )

@@ -62,7 +62,7 @@ class Node:
         undo.callback(HomeLock(home).release)
         kv: KV = LevelKV(home.db)
         undo.callback(kv.close)
-        ledger = Ledger(kv, MeteredRuntime(), genesis, ed25519.verify)
+        ledger = Ledger(kv, MeteredRuntime(ed25519.verify), genesis, ed25519.verify)
         wal, recovered = WriteAheadLog.open(home.wal)
         undo.callback(wal.close)
         if recovered.torn_bytes:
