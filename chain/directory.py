@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contracts.runtime.abi import FunctionAbi, contract_abi
-
+from chain import governance
 from chain.refusal import Code, Refusal
 from chain.tx import Tx
+from contracts.runtime.abi import FunctionAbi, contract_abi
 from contracts.runtime.api import StateView
 from contracts.runtime.codec import decode
 from contracts.runtime.keys import CONTRACTS_KEY, code_key, source_key
+
+GOVERNANCE_FUNCTIONS = frozenset(f.name for f in governance.ABI if not f.view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Directory:
     def contracts(self) -> tuple[ContractInfo, ...]:
         names = self._view.get(CONTRACTS_KEY)
         found = [self._info(name) for name in (decode(names) if names else [])]
-        return tuple(info for info in found if info is not None)
+        own = ContractInfo(governance.NAME, 1, b"", governance.ABI)
+        return (*(info for info in found if info is not None), own)
 
     def _info(self, name: str) -> ContractInfo | None:
         raw = self._view.get(code_key(name))
@@ -52,6 +55,8 @@ class Directory:
 
     def unknown_call(self, tx: Tx) -> Refusal | None:
         for call in tx.calls:
+            if call.contract == governance.NAME and call.function in GOVERNANCE_FUNCTIONS:
+                continue
             raw = self._view.get(code_key(call.contract)) if call.contract.isascii() else None
             if raw is None:
                 return Refusal(Code.UNKNOWN_CONTRACT, f"there is no contract {call.contract!r}: list them first")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chain.overlay import Overlay, Writes
 from chain.receipt import Receipt
 from chain.tx import Tx, TxCall
 from contracts.runtime.api import Call, Event, Runtime, StateView
-
-Writes = dict[bytes, bytes | None]
 
 NONCE_PREFIX = b"$nonce/"
 GENESIS_SENDER = "genesis"
@@ -22,21 +21,6 @@ def nonce_key(sender: str) -> bytes:
 def next_nonce(view: StateView, sender: str) -> int:
     stored = view.get(nonce_key(sender))
     return 0 if stored is None else int.from_bytes(stored, "big")
-
-
-class Overlay:
-    """Writes on top of a view; a None value is a deletion."""
-
-    __slots__ = ("base", "writes")
-
-    def __init__(self, base: StateView, writes: Writes | None = None) -> None:
-        self.base = base
-        self.writes: Writes = {} if writes is None else writes
-
-    def get(self, key: bytes, /) -> bytes | None:
-        if key in self.writes:
-            return self.writes[key]
-        return self.base.get(key)
 
 
 @dataclass(frozen=True, slots=True)

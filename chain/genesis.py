@@ -26,6 +26,19 @@ class ChainParams:
     max_tx_gas: int = 200_000_000
     precision_ms: int = 500  # how far apart correct clocks may be
     message_delay_ms: int = 3_000  # how long a proposal may travel and still be timely
+    evidence_removes: int = 0  # 1: whoever is caught signing twice loses its vote at the next change
+
+
+PARAM_BOUNDS: dict[str, tuple[int, int]] = {
+    "max_block_bytes": (100_000, 4_000_000),
+    "max_block_gas": (1_000_000, 10**12),
+    "max_block_transactions": (1, 100_000),
+    "max_tx_gas": (1_000_000, 10**12),
+    "precision_ms": (1, 60_000),
+    "message_delay_ms": (1, 600_000),
+    "evidence_removes": (0, 1),
+}
+"""The least and the most that a parameter may be: no vote can set one that would stop the chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +180,11 @@ def _list(raw: Any, field: str) -> list[Any]:
 def _params(raw: Any) -> ChainParams:
     if not isinstance(raw, dict) or set(raw) - set(ChainParams.__slots__):
         raise GenesisError(f"params: expected an object with some of {', '.join(ChainParams.__slots__)}")
-    return ChainParams(**{name: _integer(raw, name, 1) for name in raw})
+    for name in raw:
+        least, most = PARAM_BOUNDS[name]
+        if _integer(raw, name, least) > most:
+            raise GenesisError(f"params.{name}: expected at most {most}, found {raw[name]}")
+    return ChainParams(**raw)
 
 
 def _member(raw: Any, index: int) -> Member:

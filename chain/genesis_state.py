@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contracts.runtime.deploy import deploy_writes
-
-from chain.executor import GENESIS_SENDER, Overlay, Writes
+from chain.executor import GENESIS_SENDER
 from chain.genesis import Genesis, GenesisError
+from chain.overlay import Overlay, Writes
 from chain.system import genesis_writes
 from contracts.runtime.api import Call, Runtime
 from contracts.runtime.codec import encode
+from contracts.runtime.deploy import contracts_writes, deploy_writes
 
 GENESIS_GAS = 2_000_000_000
 
@@ -23,9 +23,10 @@ def genesis_state(runtime: Runtime, genesis: Genesis) -> Writes:
     state = Overlay(_Nothing(), genesis_writes(genesis))
     for name, source in genesis.contracts:
         try:
-            state.writes.update(deploy_writes(state, name, source.encode()))
+            state.writes.update(deploy_writes(name, source.encode()))
         except ValueError as error:
             raise GenesisError(f"contracts[{name}]: {error}") from error
+    state.writes.update(contracts_writes([name for name, _ in genesis.contracts]))
     for index, call in enumerate(genesis.calls):
         request = Call(call.contract, call.function, encode(list(call.args)), GENESIS_SENDER, 0, genesis.time_ms)
         outcome = runtime.execute(request, state, GENESIS_GAS)

@@ -10,12 +10,14 @@ import msgpack
 from chain import merkle, validity
 from chain.block import Block, Header, make_block
 from chain.directory import ContractInfo, Directory
-from chain.executor import CallsOutcome, Overlay, Writes, execute_block, execute_calls, next_nonce
+from chain.executor import CallsOutcome, execute_block, execute_calls, next_nonce
 from chain.genesis import Genesis
 from chain.genesis_state import genesis_state
+from chain.governance import GoverningRuntime
 from chain.hashes import ZERO_HASH, digest
 from chain.kv import KV
 from chain.merkle import ListProof
+from chain.overlay import Overlay, Writes
 from chain.receipt import encode_receipt, pack_list
 from chain.refusal import Refusal
 from chain.stateproof import StateProof
@@ -70,7 +72,7 @@ class Ledger:
 
     def __init__(self, kv: KV, runtime: Runtime, genesis: Genesis, verify: Verify) -> None:
         self._kv = kv
-        self._runtime = runtime
+        self._runtime: Runtime = GoverningRuntime(runtime)
         self._verify = verify
         self.chain_id = genesis.chain_id
         self.store = BlockStore(kv)
@@ -154,8 +156,9 @@ class Ledger:
         assert block.header.parent == self.head.block_id
         assert commit.block_id == block.id
         outcome = execute_block(self._runtime, self.view, block.txs, height, time_ms)
-        system, system_writes = end_of_block(self.system, height, block.last_commit, None)
         writes = outcome.writes
+        state = Overlay(self.view, writes)
+        system, system_writes = end_of_block(self.system, state, height, block.last_commit, block.evidence)
         writes.update(system_writes)
         receipts = [encode_receipt(r) for r in outcome.receipts]
         changed = {key: value for key, value in writes.items() if self.view.get(key) != value}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chain.block import PROTOCOL_VERSION, Block
+from chain.evidence import MAX_IN_BLOCK, decode_evidence, fault_id, fault_in
 from chain.executor import next_nonce
 from chain.genesis import ChainParams
 from chain.hashes import digest
@@ -25,7 +26,7 @@ def fault(block: Block, head: Head, system: SystemState, view: StateView, chain_
     return (
         _header_fault(block, head, system, chain_id)
         or _last_commit_fault(block, head, system, chain_id, verify)
-        or ("evidence is not taken yet" if block.evidence else None)
+        or _evidence_fault(block, view, chain_id, verify)
         or _size_fault(block, system.params)
         or _transactions_fault(block.txs, block.header.height, view, system.params)
     )
@@ -48,6 +49,8 @@ def _header_fault(block: Block, head: Head, system: SystemState, chain_id: str) 
             return f"the header's {name} is not the expected one"
     if header.time_ms <= head.time_ms:
         return "the block's time does not grow"
+    if system.halt_height is not None and header.height > system.halt_height:
+        return f"the chain halts after height {system.halt_height}"
     if system.validators.get(header.proposer) is None:
         return "the proposer is no validator of this height"
     return None
@@ -62,6 +65,21 @@ def _last_commit_fault(block: Block, head: Head, system: SystemState, chain_id: 
         block.last_commit, chain_id, system.last_validators, Height(head.height), head.block_id, verify
     )
     return None if error is None else f"the last commit is refused: {error.code}"
+
+
+def _evidence_fault(block: Block, view: StateView, chain_id: str, verify: Verify) -> str | None:
+    if len(block.evidence) > MAX_IN_BLOCK:
+        return f"the block has {len(block.evidence)} pieces of evidence, {MAX_IN_BLOCK} are allowed"
+    seen: set[bytes] = set()
+    for raw in block.evidence:
+        reason = fault_in(raw, block.header.height, view, chain_id, verify)
+        if reason is not None:
+            return f"the block's evidence is refused: {reason}"
+        fault = fault_id(decode_evidence(raw))
+        if fault in seen:
+            return "the block holds evidence of one fault twice"
+        seen.add(fault)
+    return None
 
 
 def _size_fault(block: Block, params: ChainParams) -> str | None:

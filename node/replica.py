@@ -387,6 +387,9 @@ class Replica:
     # --- deciding -----------------------------------------------------------------------------------------------------
 
     def _decide(self, block: Block, commit: Commit) -> None:
+        """Once for each height: a fetched block may be on its way to the disk when the votes for it come in too."""
+        if self._applying:
+            return
         self._applying = True
         self._out.append(Apply(block, commit))
 

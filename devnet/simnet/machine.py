@@ -80,7 +80,7 @@ class Machine:
         """Boots from whatever the disk holds. A power cut during the boot is a boot that did not happen."""
         try:
             self._boot()
-        except PowerCutError:
+        except (PowerCutError, OSError):
             self._halt()
 
     def _boot(self) -> None:

@@ -1,0 +1,23 @@
+"""Writes on top of a view of the state."""
+
+from __future__ import annotations
+
+from contracts.runtime.api import StateView
+
+Writes = dict[bytes, bytes | None]
+"""New values by key; None deletes."""
+
+
+class Overlay:
+    """Reads what was written, else what lies below."""
+
+    __slots__ = ("base", "writes")
+
+    def __init__(self, base: StateView, writes: Writes | None = None) -> None:
+        self.base = base
+        self.writes: Writes = {} if writes is None else writes
+
+    def get(self, key: bytes, /) -> bytes | None:
+        if key in self.writes:
+            return self.writes[key]
+        return self.base.get(key)

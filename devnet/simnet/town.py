@@ -1,0 +1,112 @@
+"""What all schedules share: keys, a genesis, clients' signed transactions, and caches of what is the same every time."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from nacl.signing import SigningKey
+
+from chain.block import Block, decode_block
+from chain.genesis import ChainParams, Genesis, GenesisCall, Member, build_genesis
+from chain.hashes import address
+from chain.ledger import Ledger
+from chain.memory import MemoryKV
+from chain.refusal import Refusal
+from chain.tx import Tx, TxCall, decode_tx, encode_body, encode_tx, sign_bytes
+from consensus.types import ValidatorId
+from contracts.energy import SOURCES
+from contracts.runtime.api import Runtime
+from contracts.runtime.codec import encode
+from contracts.runtime.engine import MeteredRuntime
+from node import ed25519
+
+SENDERS = 6
+FUNDS_MICROS = 1_000_000
+EXPIRY_HEIGHT = 50_000
+TIME_MS = 1_700_000_000_000
+CACHED = 50_000
+
+
+class Town:
+    """One for each number of validators. Nothing in it changes what a schedule does: the caches hold pure results."""
+
+    def __init__(self, validators: int) -> None:
+        self.runtime: Runtime = MeteredRuntime()
+        keys = [SigningKey(f"simulated validator {i}".encode().ljust(32, b".")) for i in range(validators)]
+        by_id = sorted(keys, key=lambda k: address(k.verify_key.encode()))
+        self.keys = by_id
+        self.ids = [ValidatorId(address(k.verify_key.encode())) for k in by_id]
+        self.senders = [SigningKey(f"simulated client {i}".encode().ljust(32, b".")) for i in range(SENDERS)]
+        self.accounts = [address(k.verify_key.encode()).hex() for k in self.senders]
+        self.money_micros = SENDERS * FUNDS_MICROS
+        self.genesis = self._genesis()
+        store = MemoryKV()
+        Ledger(store, self.runtime, self.genesis, ed25519.verify)
+        self.genesis_store: dict[bytes, bytes] = dict(store.scan(b"", b"\xff" * 8))
+        self._txs: dict[int, Tx] = {}
+        self._by_raw: dict[bytes, Tx] = {}
+        self._blocks: dict[bytes, Block] = {}
+        self._verified: dict[tuple[bytes, bytes, bytes], bool] = {}
+
+    def _genesis(self) -> Genesis:
+        members = tuple(
+            Member(f"v{i}", "validator", k.verify_key.encode(), 1, f"simulated:{i}", "")
+            for i, k in enumerate(self.keys)
+        )
+        sources = tuple((name, SOURCES[name].decode()) for name in ("registry", "payments"))
+        operator = self.accounts[0]
+        calls = [GenesisCall("registry", "grant", (operator, "OPERATOR"))]
+        calls += [GenesisCall("payments", "mint", (a, FUNDS_MICROS, "genesis")) for a in self.accounts]
+        return build_genesis("simnet", TIME_MS, "EUR", members, ChainParams(), sources, tuple(calls))
+
+    def tx(self, number: int) -> Tx:
+        """The clients' n-th transaction: a payment of n micros, so that no two are alike."""
+        if number not in self._txs:
+            sender, nonce = number % SENDERS, number // SENDERS
+            key = self.senders[sender]
+            public_key = key.verify_key.encode()
+            args = encode([self.accounts[(sender + 1 + nonce % (SENDERS - 1)) % SENDERS], number + 1])
+            body = encode_body(
+                self.genesis.chain_id,
+                address(public_key),
+                nonce,
+                EXPIRY_HEIGHT,
+                1_000_000,
+                (TxCall("payments", "transfer", args),),
+            )
+            raw = encode_tx(body, public_key, key.sign(sign_bytes(body)).signature)
+            decoded = decode_tx(raw, self.genesis.chain_id)
+            assert not isinstance(decoded, Refusal)
+            self._txs[number] = self._by_raw[raw] = decoded[0]
+        return self._txs[number]
+
+    def decoded_txs(self, raw_txs: tuple[bytes, ...]) -> tuple[Tx, ...]:
+        """What correct nodes pass on is what clients signed here."""
+        return tuple([self._by_raw[raw] for raw in raw_txs])
+
+    def known(self, raw: bytes) -> bool:
+        return raw in self._by_raw
+
+    def decoded(self, raw_block: bytes) -> Block:
+        block = self._blocks.get(raw_block)
+        if block is None:
+            if len(self._blocks) >= CACHED:
+                self._blocks.clear()
+            block, _ = decode_block(raw_block, self.genesis.chain_id)
+            self._blocks[raw_block] = block
+        return block
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        """The production verifier, asked once for each signature."""
+        key = (public_key, message, signature)
+        right = self._verified.get(key)
+        if right is None:
+            if len(self._verified) >= CACHED:
+                self._verified.clear()
+            right = self._verified[key] = ed25519.verify(public_key, message, signature)
+        return right
+
+
+@cache
+def town_of(validators: int) -> Town:
+    return Town(validators)

@@ -1,0 +1,28 @@
+"""From the records of a write-ahead log to the replica's first event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from node.events import LoggedBlock, LoggedLock, LoggedOwn, LogRecord, Started
+
+
+def started(records: Iterable[LogRecord], height: int) -> Started:
+    """What this validator had promised at `height`, the one it has not yet applied; older records say nothing any more.
+
+    Of several locks the last one holds. Of own messages each stands as often as it was logged: the signer decides.
+    """
+    own = []
+    blocks = []
+    lock = b""
+    for record in records:
+        match record:
+            case LoggedOwn(message) if message.height == height:
+                own.append(message)
+            case LoggedBlock(at, raw) if at == height:
+                blocks.append(raw)
+            case LoggedLock(at, raw) if at == height:
+                lock = raw
+            case _:
+                pass
+    return Started(tuple(dict.fromkeys(own)), lock, tuple(blocks))
