@@ -15,7 +15,7 @@ from gridbft.errors import ClientError, NodeUnavailable, NotFound, QueryFailed, 
 from gridbft.records import Receipt, Verdict, receipt_from_bytes, value_from_node
 from gridbft.v1 import client_pb2 as wire
 from gridbft.values import encode_args
-from gridbft.verify import Trust, verify_receipt, verify_view
+from gridbft.verify import Trust, verify_receipt, verify_signature, verify_view
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
@@ -125,7 +125,7 @@ def view_runtime() -> Runtime:
     """The contracts' runtime, loaded only by those who check proofs."""
     from contracts.runtime.engine import MeteredRuntime
 
-    return MeteredRuntime()
+    return MeteredRuntime(verify_signature)
 
 
 def tx_id_bytes(tx_id: str | bytes) -> bytes:

@@ -22,6 +22,7 @@ from chain.wire import decode_commit, encode_validators
 from consensus.commits import verify_commit
 from consensus.types import BlockId, Height, Power, Validator, ValidatorId, ValidatorSet
 from contracts.runtime.api import Call, Runtime
+from contracts.runtime.errors import RuntimeFault
 from gridbft.errors import VerificationError
 from gridbft.v1 import chain_pb2 as wire
 from gridbft.v1 import client_pb2 as client_wire
@@ -114,13 +115,18 @@ class ProvedState:
 
     def __init__(self, proved: Mapping[bytes, bytes | None]) -> None:
         self._proved = proved
-        self.unproved: bytes | None = None
+        self._unproved: bytes | None = None
 
     def get(self, key: bytes, /) -> bytes | None:
         if key not in self._proved:
-            self.unproved = self.unproved or key
-            raise VerificationError("UNPROVED_READ", f"the view reads {key!r}, which the node did not prove")
+            self._unproved = key
+            self.check()
         return self._proved[key]
+
+    def check(self) -> None:
+        """Raises again what a runtime may have swallowed."""
+        if self._unproved is not None:
+            raise VerificationError("UNPROVED_READ", f"the view reads {self._unproved!r}, which the node did not prove")
 
 
 def verify_view(
@@ -141,9 +147,12 @@ def verify_view(
         raise VerificationError("WRONG_HEIGHT", f"answer for {response.height}, header of {header.height}")
     state = ProvedState(verify_reads(response.reads, header.state_root))
     call = Call(contract, view, args, sender, header.height, header.time_ms, read_only=True)
-    outcome = runtime.execute(call, state, VIEW_GAS_LIMIT)
-    if state.unproved is not None:
-        raise VerificationError("UNPROVED_READ", f"the view reads {state.unproved!r}, which the node did not prove")
+    try:
+        outcome = runtime.execute(call, state, VIEW_GAS_LIMIT)
+    except RuntimeFault as fault:
+        state.check()  # most likely the fault is only how the runtime passes on that a read was refused
+        raise VerificationError("NOT_EXECUTABLE", str(fault)) from fault
+    state.check()
     if (outcome.ok, outcome.code) != (response.ok, response.code):
         raise VerificationError("WRONG_RESULT", f"the view gives {outcome.code or 'a result'} on the proved state")
     if outcome.ok and outcome.result != response.result:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from typing import Any, Self, TypeVar
 
@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 
 from chain import merkle
 from chain.block import Header, make_block
-from chain.executor import Writes, execute_block, execute_calls, next_nonce
+from chain.executor import execute_block, execute_calls, next_nonce
 from chain.hashes import ZERO_HASH, address
 from chain.memory import MemoryKV
 from chain.mempool import Mempool
@@ -36,7 +36,9 @@ from consensus.types import (
     Vote,
     VoteKind,
 )
-from contracts.runtime.api import Call, Outcome
+from contracts.runtime.api import Call, Outcome, Runtime
+from contracts.runtime.codec import decode
+from contracts.runtime.keys import source_key
 from gridbft.v1 import chain_pb2 as chain_wire
 from gridbft.v1 import client_pb2 as wire
 from gridbft.v1.client_pb2_grpc import LedgerServiceServicer, add_LedgerServiceServicer_to_server
@@ -76,17 +78,25 @@ class Made:
 class FakeLedger:
     """`auto` makes a block after each admitted transaction. All methods are safe to call from several threads."""
 
-    def __init__(self, *, auto: bool = True, validators: int = 4, signing: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        auto: bool = True,
+        validators: int = 4,
+        signing: int | None = None,
+        runtime: Runtime | None = None,
+        state: dict[bytes, bytes] | None = None,
+    ) -> None:
         keys = [SigningKey(bytes([i + 1]) * 32) for i in range(validators)]
         self.trust = Trust.of(CHAIN_ID, [(f"v{i}", bytes(k.verify_key), 1) for i, k in enumerate(keys)])
         self._keys = {address(bytes(k.verify_key)): k for k in keys}
         self._signing = validators if signing is None else signing
         self.auto = auto
-        self.runtime = BankRuntime()
+        self.runtime: Runtime = runtime or BankRuntime()
         self.changed = threading.Condition(threading.RLock())
         self.blocks: list[Made] = []
         self.places: dict[bytes, tuple[int, int]] = {}
-        self.state: dict[bytes, bytes] = {}
+        self.state: dict[bytes, bytes] = state or {}
         self.mempool = Mempool(lambda sender: next_nonce(self.state, sender))
         self.make_block()
 
@@ -169,6 +179,8 @@ class FakeLedger:
                 ok=outcome.ok, code=outcome.code, result=outcome.result, height=height, gas_used=outcome.gas_used
             )
             if request.prove:
+                for record in [v for k, v in view.reads.items() if k.startswith(b"$code/") and v is not None]:
+                    view.get(source_key(decode(record)[1]))  # a warm runtime does not read what it has compiled
                 tree = tree_of(at.state)
                 response.reads.extend(read_proof(tree, key, value) for key, value in view.reads.items())
                 response.header, response.commit = last.header_bytes, last.commit
@@ -190,7 +202,7 @@ class FakeLedger:
             return response
 
 
-def applied(state: dict[bytes, bytes], writes: Writes) -> dict[bytes, bytes]:
+def applied(state: dict[bytes, bytes], writes: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
     merged = {**state, **{k: v for k, v in writes.items() if v is not None}}
     return {k: v for k, v in merged.items() if writes.get(k, b"") is not None}
 
