@@ -48,6 +48,7 @@ _Response = TypeVar("_Response")
 _Method = Callable[[LedgerServiceStub], "grpc.UnaryUnaryMultiCallable[_Request, _Response]"]
 
 _NONCE_TRIES = 5
+_NOT_FOUND_PAUSE_S = 0.1
 
 
 class BlockingClient:
@@ -134,6 +135,7 @@ class BlockingClient:
                     raise
             except NotFound:
                 silent = 0
+                time.sleep(_NOT_FOUND_PAUSE_S)
             self._leave(index)
         raise NotFinal(raw_id.hex(), patience_s)
 

@@ -167,6 +167,7 @@ class Client:
         silent = 0  # nodes in a row that could not even be reached
         while (left_s := deadline - time.monotonic()) > 0 and silent < len(self.addresses):
             index = self._nodes.current
+            pause_s = _RECONNECT_PAUSE_S
             try:
                 answer = await self._nodes.ask_one(
                     index, lambda s: s.GetReceipt, request, min(left_s, self.limits.poll_s)
@@ -176,10 +177,11 @@ class Client:
                 silent = 0
             except NodeUnavailable as error:
                 silent = 0 if error.timed_out else silent + 1
+                pause_s = 0.0 if error.timed_out else _RECONNECT_PAUSE_S  # it has waited for us already
             except NotFound:
                 silent = 0
             self._nodes.leave(index)
-            await asyncio.sleep(_RECONNECT_PAUSE_S if silent else 0)
+            await asyncio.sleep(pause_s)
         if silent:
             raise self._nodes.nobody()
         raise NotFinal(raw_id.hex(), patience_s)

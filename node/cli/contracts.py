@@ -10,7 +10,7 @@ import click
 from gridbft.records import ContractAbi
 from node.cli.network import find_network, network_options
 from node.cli.output import faults, json_option, print_json
-from node.cli.session import connect, print_functions
+from node.cli.session import chosen_contracts, connect, print_functions
 
 
 @click.command()
@@ -24,10 +24,11 @@ def contracts(
     with faults(as_json):
         with connect(find_network(nodes, keys_folder, genesis)) as client:
             found = client.contracts()
+        chosen = chosen_contracts(found, contract)
         if as_json:
-            print_json({"contracts": [_as_json(c) for c in found if contract in (None, c.name)]})
+            print_json({"contracts": [_as_json(c) for c in chosen]})
         else:
-            print_functions(found, contract, None)
+            print_functions(chosen, None)
 
 
 def _as_json(abi: ContractAbi) -> dict[str, Any]:

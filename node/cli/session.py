@@ -28,14 +28,19 @@ def connect(network: Network, wallet: Wallet | None = None, prove: bool = False)
     return BlockingClient(network.addresses, wallet, trust=trust)
 
 
-def print_functions(contracts: Sequence[ContractAbi], contract: str | None, view: bool | None) -> None:
-    """Signatures with the first line of their documentation; of one contract or all, views or functions or both."""
-    chosen = [c for c in contracts if contract is None or c.name == contract]
-    if not chosen:
-        raise InputError(f"no contract {contract!r}; there are: {', '.join(c.name for c in contracts) or 'none'}")
-    for abi in chosen:
-        listed = [f for f in abi.functions if view is None or f.view == view]
+def chosen_contracts(contracts: Sequence[ContractAbi], name: str | None) -> list[ContractAbi]:
+    """The one of that name, or all. Raises InputError where there is none."""
+    chosen = [c for c in contracts if name in (None, c.name)]
+    if name is not None and not chosen:
+        raise InputError(f"no contract {name!r}; there are: {', '.join(c.name for c in contracts) or 'none'}")
+    return chosen
+
+
+def print_functions(contracts: Sequence[ContractAbi], view: bool | None) -> None:
+    """Signatures with the first line of their documentation: views, functions, or both."""
+    for abi in contracts:
         click.echo(f"\n{abi.name} (version {abi.version})")
+        listed = [f for f in abi.functions if view is None or f.view == view]
         for function in listed:
             click.echo(f"  {'view  ' if function.view and view is None else ''}{function.signature()}")
             if summary := _summary(function):
@@ -55,7 +60,7 @@ def print_help_of_functions(network: Network | None, contract: str | None, view:
     except ClientError as error:
         click.echo(f"\nThe contracts cannot be listed: {error}")
         return
-    print_functions(contracts, contract, view)
+    print_functions(chosen_contracts(contracts, contract), view)
 
 
 def _summary(function: FunctionAbi) -> str:
