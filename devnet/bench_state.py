@@ -36,7 +36,7 @@ def run(keys: int, batch: int, rounds: int, folder: Path) -> dict[str, object]:
     kv = LevelKV(folder / "state")
     tree = StateTree(kv)
     started = perf_counter()
-    fill(tree, kv, keys, 20_000)
+    fill(tree, kv, keys, 2_000)
     fill_seconds = perf_counter() - started
     kv.compact(b"", b"\xff")
     plan_us: list[float] = []

@@ -130,6 +130,24 @@ def test_nothing_that_a_stranger_sends_makes_verifying_raise(
     assert not verify_consistency(top, index, leaf, size, path)
 
 
+def test_a_path_of_another_length_proves_nothing_even_under_a_root_made_for_it() -> None:
+    proof = prove([b"a", b"b", b"c", b"d"], 0)
+    longer, extra = root([b"a", b"b", b"c", b"d"]), leaf_hash(b"e")
+    for top in (node_hash(longer, extra), node_hash(extra, longer)):
+        assert not verify(top, b"a", replace(proof, path=(*proof.path, extra)))
+    short = leaf_hash(b"b")[:31]
+    assert not verify(node_hash(leaf_hash(b"a"), short), b"a", ListProof(0, 2, (short,)))
+
+
+def test_a_consistency_proof_holds_for_its_sizes_only() -> None:
+    leaves = [b"%d" % i for i in range(8)]
+    before, after, proof = root(leaves[:4]), root(leaves), prove_consistency(leaves, 4)
+    assert [n for n in range(-1, 40) if verify_consistency(before, 4, after, n, proof)] == [5, 6, 7, 8]
+    extra = leaf_hash(b"e")
+    assert not verify_consistency(before, 4, node_hash(after, extra), 8, (*proof, extra))
+    assert not verify_consistency(before, 4, node_hash(extra, after), 8, (*proof, extra))
+
+
 def test_a_node_cannot_be_passed_off_as_a_leaf() -> None:
     leaves = [b"a", b"b", b"c", b"d"]
     left, right = node_hash(leaf_hash(b"a"), leaf_hash(b"b")), node_hash(leaf_hash(b"c"), leaf_hash(b"d"))

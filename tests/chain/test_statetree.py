@@ -38,8 +38,8 @@ def colliding_keys(count: int, shared: int) -> list[bytes]:
         number += 1
 
 
-DEEP = colliding_keys(3, 4)
-DEEP_BATCH = st.dictionaries(st.sampled_from(DEEP) | KEYS, st.none() | st.binary(max_size=3), max_size=12)
+DEEP = colliding_keys(6, 3)  # more than a group of three, so that they need nodes of their own
+DEEP_BATCH = st.dictionaries(st.sampled_from(DEEP) | KEYS, st.none() | st.binary(max_size=3), min_size=2, max_size=12)
 
 
 def model_root(model: Mapping[bytes, bytes]) -> bytes:
@@ -100,6 +100,10 @@ class TreeAgainstDict(RuleBasedStateMachine):
         before = self.model
         self.model = applied(before, writes)
         self.last = before, commit(self.tree, self.kv, writes)
+
+    @rule(first=st.integers(0, 100), count=st.integers(50, 150), value=st.none() | st.binary(max_size=1))
+    def commits_a_large_batch(self, first: int, count: int, value: bytes | None) -> None:
+        self.commits_a_batch({b"key %d" % i: value for i in range(first, first + count)})
 
     @rule()
     def deletes_everything(self) -> None:
@@ -207,10 +211,19 @@ def test_keys_with_a_long_common_way_are_told_apart_and_fold_again() -> None:
     kv = MemoryKV()
     tree = StateTree(kv)
     commit(tree, kv, dict.fromkeys(DEEP, b"v"))
-    assert len(tree.prove(DEEP[0]).siblings) >= 5
-    commit(tree, kv, {DEEP[1]: None, DEEP[2]: None})
+    assert len(tree.prove(DEEP[0]).siblings) >= 4
+    assert len(kv) >= 4
+    commit(tree, kv, dict.fromkeys(DEEP[1:]))
     assert tree.prove(DEEP[0]).siblings == ()
     assert len(kv) == 1
+
+
+@pytest.mark.parametrize(("keys", "nodes"), [(1, 1), (3, 1), (4, 4), (6, 4)])
+def test_up_to_three_keys_need_no_node_of_their_own(keys: int, nodes: int) -> None:
+    """The six share three nibbles: four of them or more need the root and a chain of three nodes below it."""
+    kv = MemoryKV()
+    commit(StateTree(kv), kv, dict.fromkeys(DEEP[:keys], b"v"))
+    assert len(kv) == nodes
 
 
 def test_two_trees_in_one_store_do_not_meet() -> None:
@@ -318,12 +331,20 @@ def test_a_tampered_proof_fails(key: bytes, data: st.DataObject) -> None:
 
 
 def test_a_leaf_off_the_way_does_not_prove_absence() -> None:
-    """The classic forgery: show a true leaf that stands elsewhere, under the key's own siblings."""
-    victim = next(key for key in MODEL if len(TREE.prove(key).siblings) == 2)
-    other = next(key for key in MODEL if sha256(key).digest()[0] != sha256(victim).digest()[0])
-    proof = TREE.prove(other)
-    assert verify_present(ROOT, other, MODEL[other], proof)
-    assert not verify_absent(ROOT, victim, proof)
+    """Not even under a root that somebody made to hold a leaf in a place where it cannot stand."""
+    key, stranger = sha256(b"key").digest(), sha256(b"another").digest()
+    slot = nibbles(key)[0]
+    assert slot != nibbles(stranger)[0]
+    row = bytes(32 * slot) + leaf_hash(stranger, stranger) + bytes(32 * (15 - slot))
+    forged = StateProof((bytes(480),), stranger, stranger)
+    assert not verify_absent(sha256(b"\x01" + row).digest(), b"key", forged)
+
+
+@pytest.mark.parametrize("length", [0, 448, 512])
+def test_a_node_of_another_width_proves_nothing(length: int) -> None:
+    row, cut = bytes(length), 32 * nibbles(sha256(b"key").digest())[0]
+    root = sha256(b"\x01" + row[:cut] + ZERO_HASH + row[cut:]).digest()
+    assert not verify_absent(root, b"key", StateProof((row,)))
 
 
 @given(
