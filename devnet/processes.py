@@ -16,7 +16,8 @@ from devnet.network import BASE_PORT_VARIABLE, NetworkError, Node
 
 STOP_S = 5.0
 POLL_S = 0.05
-LOG_TAIL_LINES = 15
+BURIAL_S = 2.0
+LOG_TAIL_LINES = 20
 
 
 def log_file(node: Node) -> Path:
@@ -84,18 +85,28 @@ def log_tail(node: Node) -> str:
 
 
 def _require_free(address: str, node: Node) -> None:
+    """Patient for a moment: a process that was just killed holds its ports until the system has buried it."""
+    deadline = time.monotonic() + BURIAL_S
+    while (problem := _bind_problem(address)) is not None:
+        if problem.errno != errno.EADDRINUSE:
+            raise NetworkError(f"{node.name} cannot listen on {address}: {problem.strerror}") from problem
+        if time.monotonic() > deadline:
+            raise NetworkError(
+                f"{node.name} cannot listen on {address}: another program uses that port; stop it, or choose other "
+                f"ports: {BASE_PORT_VARIABLE}=7501 devnet/up.sh --fresh"
+            ) from problem
+        time.sleep(POLL_S)
+
+
+def _bind_problem(address: str) -> OSError | None:
     host, _, port = address.rpartition(":")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, int(port)))
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise NetworkError(f"{node.name} cannot listen on {address}: {error.strerror}") from error
-            raise NetworkError(
-                f"{node.name} cannot listen on {address}: another program uses that port; stop it, or choose other ports: "
-                f"{BASE_PORT_VARIABLE}=7501 devnet/up.sh --fresh"
-            ) from error
+            return error
+    return None
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
