@@ -10,6 +10,7 @@ import msgpack
 from chain import merkle, validity
 from chain.block import Block, Header, make_block
 from chain.directory import ContractInfo, Directory
+from chain.evidence import fault_in
 from chain.executor import CallsOutcome, execute_block, execute_calls, next_nonce
 from chain.genesis import Genesis
 from chain.genesis_state import genesis_state
@@ -39,7 +40,7 @@ from chain.store import (
     at_height,
     encode_head,
 )
-from chain.system import SystemState, end_of_block, read_system
+from chain.system import EVIDENCE_AT, EVIDENCE_COUNT, SystemState, end_of_block, read_system
 from chain.tx import Tx, TxCall, Verify
 from chain.wire import encode_commit, encode_validators
 from consensus.commits import verify_commit
@@ -222,6 +223,16 @@ class Ledger:
         if receipts is None or vouching is None or commit_bytes is None:
             return None
         return merkle.prove(receipts, index), vouching[1], commit_bytes
+
+    def evidence(self, start: int, count: int) -> list[tuple[int, bytes]]:
+        """Committed evidence by number, from `start`: (height of its block, encoded Evidence)."""
+        total = int.from_bytes(self.view.get(EVIDENCE_COUNT) or b"", "big")
+        found = [self.view.get(EVIDENCE_AT + n.to_bytes(8, "big")) for n in range(start, min(total, start + count))]
+        return [tuple(msgpack.unpackb(raw)) for raw in found if raw is not None]
+
+    def evidence_fault(self, raw: bytes) -> str | None:
+        """Why a piece of evidence may not stand in the next block, or None."""
+        return fault_in(raw, self.head.height + 1, self.view, self.chain_id, self._verify)
 
     def _time_at(self, height: int) -> int:
         found = self.store.header(height) if height else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import msgpack
+from google.protobuf.message import DecodeError
 
 from contracts.runtime.api import Event
 from gridbft.v1 import chain_pb2 as pb
@@ -40,6 +41,25 @@ def receipt_to_wire(receipt: Receipt) -> pb.Receipt:
         results=receipt.results,
         events=[pb.Event(contract=e.contract, name=e.name, fields=e.fields) for e in receipt.events],
         failed_call=receipt.failed_call,
+    )
+
+
+def decode_receipt(raw: bytes) -> Receipt:
+    """Raises ValueError on anything but an encoded receipt."""
+    try:
+        m = pb.Receipt.FromString(raw)
+    except DecodeError as error:
+        raise ValueError("these bytes are no encoded receipt") from error
+    return Receipt(
+        tx_id=m.tx_id,
+        height=m.height,
+        index=m.index,
+        ok=m.ok,
+        code=m.code,
+        gas_used=m.gas_used,
+        results=tuple(m.results),
+        events=tuple(Event(e.contract, e.name, e.fields) for e in m.events),
+        failed_call=m.failed_call,
     )
 
 

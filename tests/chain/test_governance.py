@@ -1,0 +1,145 @@
+"""Members, power, parameters and halting: voted by validators, in force when and as promised."""
+
+import pytest
+
+from chain.genesis import ChainParams
+from chain.system import read_members
+from chain.tx import TxCall
+from consensus.types import Round
+from contracts.runtime.codec import decode, encode
+from tests.chain.network import Chain, call, genesis
+from tests.chain.txs import key_of
+
+
+def chain(params: ChainParams = ChainParams()) -> Chain:
+    return Chain(genesis(params, contracts=()))
+
+
+def propose_member(name: str, power: int) -> TxCall:
+    return call(
+        "governance", "propose_member", key_of(name).verify_key.encode().hex(), name, "utility", power, "h:1", ""
+    )
+
+
+def vote(proposal_id: int, approve: bool = True) -> TxCall:
+    return call("governance", "vote", proposal_id, approve)
+
+
+def decide(c: Chain, proposal: TxCall, voters: tuple[str, ...] = ("v1", "v2")) -> list[tuple[bool, str]]:
+    """v0 proposes, `voters` approve, in one block."""
+    return c.grow(c.tx("v0", proposal), *[c.tx(v, vote(next_id(c))) for v in voters])
+
+
+def next_id(c: Chain) -> int:
+    proposals = decode(c.ledger.query("governance", "proposals", encode([1, 100]), "", 10**6)[0].result)
+    return len(proposals) + 1
+
+
+def names(c: Chain) -> list[str]:
+    return sorted(v.name for v in c.ledger.system.validators.validators)
+
+
+def test_a_validator_that_is_voted_in_at_height_h_decides_from_h_plus_2_on() -> None:
+    c = chain()
+    assert decide(c, propose_member("v4", 3)) == [(True, ""), (True, ""), (True, "")]
+    assert names(c) == ["v0", "v1", "v2", "v3"]  # decides height 2
+    assert c.ledger.system.next_validators.total_power == 7
+    c.grow()
+    assert names(c) == ["v0", "v1", "v2", "v3", "v4"]  # decides height 3
+    c.grow()
+    assert [m.name for m in read_members(c.ledger.view) if m.name == "v4"] == ["v4"]
+
+
+def test_two_thirds_are_not_enough_and_one_more_is() -> None:
+    c = chain()
+    c.grow(c.tx("v0", propose_member("v4", 1)), c.tx("v1", vote(1)))
+    assert c.ledger.system.next_validators.total_power == 4
+    c.grow(c.tx("v2", vote(1)))
+    assert c.ledger.system.next_validators.total_power == 5
+
+
+def test_more_than_a_third_against_ends_a_proposal() -> None:
+    c = chain()
+    c.grow(c.tx("v0", propose_member("v4", 1)), c.tx("v1", vote(1, False)), c.tx("v2", vote(1, False)))
+    assert c.grow(c.tx("v3", vote(1))) == [(False, "PROPOSAL_CLOSED")]
+
+
+def test_who_is_no_validator_neither_proposes_nor_votes() -> None:
+    c = chain()
+    assert c.grow(c.tx("alice", propose_member("alice", 1))) == [(False, "NOT_A_VALIDATOR")]
+    c.grow(c.tx("v0", propose_member("v4", 1)))
+    assert c.grow(c.tx("alice", vote(1))) == [(False, "NOT_A_VALIDATOR")]
+
+
+def test_a_removed_proposer_no_longer_has_a_turn() -> None:
+    c = chain()
+    gone = c.ledger.system.turns.proposer(Round(0))
+    name = next(v.name for v in c.ledger.system.validators.validators if v.id == gone)
+    others = tuple(v for v in ("v0", "v1", "v2", "v3") if v != name)
+    removal = call("governance", "propose_removal", key_of(name).verify_key.encode().hex())
+    c.grow(c.tx(others[0], removal), *[c.tx(v, vote(1)) for v in others[1:]])
+    c.grow()
+    for _ in range(4):
+        assert gone not in c.ledger.system.turns.order
+        c.grow()
+
+
+def test_power_can_shift_so_that_one_alone_is_a_quorum_and_back() -> None:
+    c = chain()
+    decide(c, propose_member("v3", 100))
+    c.grow()
+    assert c.ledger.system.validators.is_quorum(100)
+    c.grow(c.tx("v3", propose_member("v3", 1)))
+    c.grow()
+    assert c.ledger.system.validators.total_power == 4
+
+
+def test_the_last_validator_cannot_be_removed() -> None:
+    c = chain()
+    for i, name in enumerate(("v1", "v2", "v3")):
+        removal = call("governance", "propose_removal", key_of(name).verify_key.encode().hex())
+        voters = [v for v in ("v0", "v1", "v2", "v3") if v != "v0" and v in names(c)]
+        c.grow(c.tx("v0", removal), *[c.tx(v, vote(i + 1)) for v in voters])
+        c.grow()
+        c.grow()
+    assert names(c) == ["v0"]
+    removal = call("governance", "propose_removal", key_of("v0").verify_key.encode().hex())
+    assert c.grow(c.tx("v0", removal)) == [(False, "NO_VALIDATORS_LEFT")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("max_block_bytes", 0, "PARAMETER_OUT_OF_BOUNDS"),
+        ("no_such", 1, "UNKNOWN_PARAMETER"),
+        ("precision_ms", 2**62, "PARAMETER_OUT_OF_BOUNDS"),
+    ],
+)
+def test_a_parameter_that_would_stop_the_chain_is_refused(name: str, value: int, code: str) -> None:
+    c = chain()
+    assert decide(c, call("governance", "propose_parameter", name, value))[0] == (False, code)
+
+
+def test_a_parameter_changes_for_the_next_block() -> None:
+    c = chain()
+    decide(c, call("governance", "propose_parameter", "max_block_transactions", 3))
+    assert c.ledger.system.params.max_block_transactions == 3
+    block = c.propose(*[c.tx("alice", vote(1)) for _ in range(4)])
+    assert "transactions" in (c.ledger.fault(block) or "")
+
+
+def test_no_block_follows_the_height_of_a_voted_halt() -> None:
+    c = chain()
+    decide(c, call("governance", "propose_halt", 2))
+    c.grow()
+    assert c.ledger.fault(c.propose()) == "the chain halts after height 2"
+
+
+@pytest.mark.parametrize(
+    "args", [[], [1], ["zz", "n", "r", 1, "", ""], ["00" * 31, "n", "r", 1, "", ""], [b"", "n", "r", -1, "", ""]]
+)
+def test_bad_arguments_are_refused_with_a_code(args: list[object]) -> None:
+    c = chain()
+    ((ok, code),) = c.grow(c.tx("v0", call("governance", "propose_member", *args)))
+    assert not ok
+    assert code in {"BAD_ARGUMENTS", "BAD_PUBLIC_KEY"}
