@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
@@ -35,23 +36,15 @@ def refused(code: str) -> Iterator[None]:
 class Network:
     """The contracts deployed and set up; `people` are participants with one load, one PV meter and a deposit each."""
 
-    def __init__(self, people: tuple[str, ...] = PEOPLE, deposit_micros: int = DEPOSIT_MICROS) -> None:
-        self.world = World()
-        for name in DEPLOYMENT_ORDER:
-            self.world.deploy(name, SOURCES[name].decode("ascii"))
-        self.world.height = 0
-        for contract, function, args in genesis_calls(OPERATOR, METER_OPERATOR, ISSUER):
-            self.world.as_("genesis").call(contract, function, *args)
-        self.world.height = 1
+    def __init__(
+        self, people: tuple[str, ...] = PEOPLE, deposit_micros: int = DEPOSIT_MICROS, world: World | None = None
+    ) -> None:
         self.people = people
-        for number, account in enumerate(people):
-            self.act(OPERATOR, "registry", "register_participant", account, f"house {number}", "")
-            self.act(
-                OPERATOR, "registry", "register_meter", load_of(account), account, "household", str(number), 11_000
-            )
-            self.act(OPERATOR, "registry", "register_meter", pv_of(account), account, "pv", str(number), 20_000)
-            if deposit_micros > 0:
-                self.act(OPERATOR, "payments", "mint", account, deposit_micros, "deposit")
+        if world is None:
+            self.world = copy_of(prepared(people, deposit_micros))
+        else:
+            set_up(world, people, deposit_micros)
+            self.world = world
 
     def act(self, sender: str, contract: str, function: str, *args: Any) -> Any:
         return self.world.as_(sender).call(contract, function, *args)
@@ -91,6 +84,38 @@ class Network:
         minted, burned = self.see("payments", "supply")
         there = sum(self.see("payments", "balances", accounts)) + sum(self.see("payments", "helds", accounts))
         return int(there - minted + burned)
+
+
+def set_up(world: World, people: tuple[str, ...], deposit_micros: int) -> None:
+    for name in DEPLOYMENT_ORDER:
+        world.deploy(name, SOURCES[name])
+    for contract, function, args in genesis_calls(OPERATOR, METER_OPERATOR, ISSUER):
+        world.as_("genesis").call(contract, function, *args)
+    world.height = 1
+    operator = world.as_(OPERATOR)
+    for number, account in enumerate(people):
+        operator.call("registry", "register_participant", account, f"house {number}", "")
+        operator.call("registry", "register_meter", load_of(account), account, "household", str(number), 11_000)
+        operator.call("registry", "register_meter", pv_of(account), account, "pv", str(number), 20_000)
+        if deposit_micros > 0:
+            operator.call("payments", "mint", account, deposit_micros, "deposit")
+
+
+@cache
+def prepared(people: tuple[str, ...], deposit_micros: int) -> World:
+    """Set up once: hundreds of examples start from it."""
+    world = World()
+    set_up(world, people, deposit_micros)
+    return world
+
+
+def copy_of(world: World) -> World:
+    twin = World()
+    twin.contracts = dict(world.contracts)
+    twin.state = dict(world.state)
+    twin.events = list(world.events)
+    twin.height, twin.time_ms = world.height, world.time_ms
+    return twin
 
 
 def load_of(account: str) -> str:

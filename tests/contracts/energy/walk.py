@@ -125,9 +125,13 @@ def random_call(rng: Random, now: int) -> tuple[str, str, str, tuple[Any, ...]]:
 
 
 def walk(seed: int, calls: int) -> Counter[str]:
+    """`walk_over` a new network in the in-memory world."""
+    return walk_over(Network(people=TRADERS, deposit_micros=300), seed, calls)
+
+
+def walk_over(network: Network, seed: int, calls: int) -> Counter[str]:
     """Makes the calls of a seed and checks after each; returns how often each event and each refusal happened."""
     rng = Random(seed)
-    network = Network(people=TRADERS, deposit_micros=300)
     network.act(OPERATOR, "payments", "set_credit_limit", "neutrality", 5_000)
     reached: Counter[str] = Counter()
     for number in range(calls):
