@@ -34,6 +34,7 @@ LOST = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 # Signed again with a fresh nonce, the same calls may be admitted.
 STALE_NONCE_CODES = frozenset({"NONCE_USED", "NONCE_TAKEN"})
 ALREADY_FINAL = "ALREADY_FINAL"
+REFUSED = "Connection refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Limits:
     reconnect_s: float = 30.0  # a subscription without any node gives up after this
     silence_s: float = 30.0  # blocks come at least every 10 s: a stream silent for longer is taken as lost
     expiry_heights: int = 10_000
-    gas_limit: int = 1_000_000
+    gas_limit: int = 500_000  # blocks set gas aside by limits: a small one lets more transactions into a block
 
 
 def addresses_of(addresses: str | Sequence[str]) -> tuple[str, ...]:
@@ -79,6 +80,8 @@ def expiry_height(height: int, limits: Limits) -> int:
 def status_error(code: grpc.StatusCode, details: str | None, address: str) -> ClientError:
     """The exception that a failed request becomes."""
     message = details or "no details"
+    if message.endswith(REFUSED):
+        message = REFUSED.lower()  # the library's own sentence names each address twice and says no more
     if code in LOST or code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return NodeUnavailable(address, message, timed_out=code is grpc.StatusCode.DEADLINE_EXCEEDED)
     if code is grpc.StatusCode.NOT_FOUND:
