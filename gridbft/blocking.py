@@ -190,15 +190,17 @@ class BlockingClient:
     def _ask(
         self, method: _Method[_Request, _Response], request: _Request, timeout_s: float | None = None
     ) -> _Response:
-        failures: list[str] = []
+        failures: list[NodeUnavailable] = []
         for _ in self.addresses:
             index = self._current
             try:
                 return self._ask_one(index, method, request, timeout_s or self.limits.request_s)
             except NodeUnavailable as error:
-                failures.append(str(error))
+                failures.append(error)
                 self._leave(index)
-        raise NodeUnavailable(", ".join(self.addresses), "; ".join(failures))
+        if len(failures) == 1:
+            raise failures[0]
+        raise NodeUnavailable(", ".join(self.addresses), "; ".join(map(str, failures)))
 
     def _ask_one(
         self, index: int, method: _Method[_Request, _Response], request: _Request, timeout_s: float
