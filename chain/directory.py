@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from chain import governance
 from chain.refusal import Code, Refusal
@@ -23,12 +24,16 @@ class ContractInfo:
     functions: tuple[FunctionAbi, ...]
 
 
+@lru_cache(maxsize=256)
+def _interface(source: bytes) -> tuple[FunctionAbi, ...]:
+    return tuple(contract_abi(source))
+
+
 class Directory:
-    """Reads interfaces out of the state; each source is parsed once, by its hash."""
+    """Reads interfaces out of the state; a source is parsed once."""
 
     def __init__(self, view: StateView) -> None:
         self._view = view
-        self._parsed: dict[bytes, tuple[FunctionAbi, ...]] = {}
         self._exports: dict[bytes, frozenset[str]] = {}
 
     def contracts(self) -> tuple[ContractInfo, ...]:
@@ -45,13 +50,16 @@ class Directory:
         return ContractInfo(name, version, code_hash, self._functions(code_hash))
 
     def _functions(self, code_hash: bytes) -> tuple[FunctionAbi, ...]:
-        if code_hash not in self._parsed:
-            source = self._view.get(source_key(code_hash))
-            assert source is not None, "the state holds the source of every contract"
-            functions = tuple(contract_abi(source))
-            self._parsed[code_hash] = functions
-            self._exports[code_hash] = frozenset(f.name for f in functions if not f.view)
-        return self._parsed[code_hash]
+        source = self._view.get(source_key(code_hash))
+        assert source is not None, "the state holds the source of every contract"
+        return _interface(source)
+
+    def _exports_of(self, code_hash: bytes) -> frozenset[str]:
+        exports = self._exports.get(code_hash)
+        if exports is None:
+            exports = frozenset(f.name for f in self._functions(code_hash) if not f.view)
+            self._exports[code_hash] = exports
+        return exports
 
     def unknown_call(self, tx: Tx) -> Refusal | None:
         for call in tx.calls:
@@ -61,9 +69,9 @@ class Directory:
             if raw is None:
                 return Refusal(Code.UNKNOWN_CONTRACT, f"there is no contract {call.contract!r}: list them first")
             code_hash = decode(raw)[1]
-            functions = self._functions(code_hash)
-            if call.function not in self._exports[code_hash]:
-                names = ", ".join(f.name for f in functions if not f.view)
+            exports = self._exports_of(code_hash)
+            if call.function not in exports:
+                names = ", ".join(sorted(exports))
                 return Refusal(
                     Code.UNKNOWN_FUNCTION, f"{call.contract} has no function {call.function!r}; it has {names}"
                 )

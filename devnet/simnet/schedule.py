@@ -66,9 +66,11 @@ def run(seed: int, options: Options = Options(), faults: frozenset[str] = frozen
 
 
 def is_whole(world: World, goal: int) -> bool:
-    """Everybody decided the goal, and every client has its receipt."""
-    if len(world.checkers.acknowledged) < world.options.transactions:
+    """Every client has its receipt, and everybody decided the goal and whatever holds a client's transaction."""
+    checkers = world.checkers
+    if len(checkers.acknowledged) < world.options.transactions:
         return False
+    goal = max([goal, *[checkers.placed[tx_id] for tx_id in checkers.acknowledged if tx_id in checkers.placed]])
     return all(m.running and m.ledger.head.height >= goal for m in world.machines)
 
 
