@@ -21,7 +21,7 @@ MAX_LIMIT_MICROS_PER_KWH = 1_000_000_000  # 1,000 units of the currency per kWh
 MAX_SLOT = 100_000_000
 MAX_ZONE_CHARACTERS = 32
 MAX_ORDERS_OF_ACCOUNT = 200  # per product, cancelled ones included: nobody can fill a product up for the others
-MAX_ORDERS_OF_PRODUCT = 20_000  # what one auction clears in one transaction
+MAX_ORDERS_OF_PRODUCT = 4_000  # so that the gate, with an event for each trade, always fits one transaction
 MAX_PAGE = 1_000
 
 # An order's id is its product's number times this, plus its place in the product's arrival order.

@@ -7,8 +7,10 @@ from collections import Counter
 import pytest
 
 from contracts.energy import SOURCES
+from contracts.energy.market import MAX_ORDERS_OF_PRODUCT
 from contracts.host import ContractError
 from contracts.runtime.checker import check
+from contracts.runtime.machine import MAX_EVENTS
 from contracts.runtime.metered_world import MeteredWorld
 from contracts.runtime.world import World
 from tests.contracts.energy.network import (
@@ -27,6 +29,11 @@ from tests.contracts.energy.walk import check_units, walk_over
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_checker_accepts_the_contract(name: str) -> None:
     assert check(SOURCES[name])[1] == []
+
+
+def test_no_book_is_so_long_that_its_gate_could_not_close() -> None:
+    """Orders make at most one trade fewer than there are orders, and Cleared comes on top."""
+    assert MAX_ORDERS_OF_PRODUCT <= MAX_EVENTS
 
 
 def a_slot_s_life(network: Network) -> None:
