@@ -80,7 +80,7 @@ def advance(
     time-out and a live but silent one a number that grows with the logarithm of the heights (up to the cap).
     """
     decided_by = turns.proposer(commit.round)
-    failed = {turns.proposer(Round(r)) for r in range(min(commit.round, len(turns.order)))} - {decided_by}
+    failed = {turns.proposer(Round(r)) for r in range(min(commit.round, len(turns.order)))}
     present = signers(commit)
     after: dict[ValidatorId, Standing] = {}
     for validator in validators.validators:

@@ -124,6 +124,11 @@ def test_a_validator_far_ahead_is_remembered_where_it_is_now() -> None:
     assert state.round == 49
 
 
+def test_a_round_below_the_highest_ones_of_a_validator_is_not_worth_a_place() -> None:
+    state = run(machine("b"), BEGIN, [prevote("a", None, r) for r in range(10, 10 + FUTURE_ROUNDS)])[0]
+    assert run(state, prevote("a", None, 3))[0] is state
+
+
 def test_evicted_rounds_leave_the_votes_of_others_alone() -> None:
     state = run(machine("b", names="abcdefg"), BEGIN, prevote("a", X, 1), prevote("c", X, 1))[0]
     state = run(state, [prevote("a", X, r) for r in range(2, 2 + FUTURE_ROUNDS)])[0]

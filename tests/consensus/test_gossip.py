@@ -81,6 +81,12 @@ def test_a_missing_proof_of_lock_is_asked_for_and_sent() -> None:
     assert {v.validator[:1] for v in sent.votes} == {b"c", b"d"}
 
 
+def test_a_second_prevote_that_counts_towards_the_proof_is_not_asked_for_again() -> None:
+    claim: list[Event] = [*TO_ROUND_2, checked(X), proposal(X, 2, 0)]
+    state, _ = run(machine("b"), BEGIN, prevotes("a", X), prevote("d", None), claim, prevote("d", X))
+    assert standpoint(state).pol_prevotes == 0b1001
+
+
 def test_a_proof_made_of_second_prevotes_is_passed_on() -> None:
     """A liar's two prevotes: what convinced us must convince the next one."""
     claim: list[Event] = [*TO_ROUND_2, checked(X), proposal(X, 2, 0)]

@@ -371,6 +371,14 @@ def test_after_a_restart_nothing_is_signed_twice() -> None:
     assert signed_votes(effects) == []
 
 
+def test_after_a_restart_between_lock_and_precommit_the_precommit_follows() -> None:
+    _, effects = last(machine("b"), *LOCK_X)
+    record = next(e.record for e in effects if isinstance(e, PersistLock))
+    events = [prevote("b", X), BEGIN, checked(X), proposal(X), *prevotes("ac", X)]
+    _, effects = run(machine("b", restored=record), *events)
+    assert signed_votes(effects) == [(PRECOMMIT, 0, X)]
+
+
 def test_after_a_restart_a_proposer_does_not_propose_again() -> None:
     _, effects = run(machine("a"), proposal(X), BEGIN)
     assert not any(isinstance(e, SignProposal | BuildValue) for e in effects)
