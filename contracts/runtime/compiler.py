@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
-from contracts.runtime.lower import lower_function
+from contracts.runtime.lower import function_node, lower_function
 from contracts.runtime.model import Contract
 
 FILE_NAME = "<contract>"  # how the engine knows a contract's frame in a traceback
@@ -33,16 +33,21 @@ class Compiled:
 
 
 def compile_contract(contract: Contract) -> Compiled:
-    functions: list[ast.stmt] = [lower_function(contract, function) for function in contract.functions.values()]
-    cell = ast.arguments(posonlyargs=[], args=[ast.arg(arg="_gas")], kwonlyargs=[], kw_defaults=[], defaults=[])
-    around = ast.FunctionDef(name="_contract", args=cell, body=functions, decorator_list=[])
-    if hasattr(around, "type_params") or "type_params" in ast.FunctionDef._fields:
-        for node in (around, *functions):
-            node.type_params = []  # type: ignore[attr-defined]
-    module = ast.fix_missing_locations(ast.Module(body=[around], type_ignores=[]))
+    """Each function stands in a factory of its own, so that `_gas` is its only free variable and all else is global."""
+    lowered = [lower_function(contract, function) for function in contract.functions.values()]
+    factories = [_define("_factory", [ast.arg(arg="_gas")], [function]) for function in lowered]
+    module = ast.fix_missing_locations(ast.Module(body=list(factories), type_ignores=[]))
     whole = compile(module, FILE_NAME, "exec", dont_inherit=True, optimize=0)
-    (factory,) = (item for item in whole.co_consts if isinstance(item, CodeType))
-    code = {item.co_name: item for item in factory.co_consts if isinstance(item, CodeType)}
+    code = {item.co_name: item for factory in _code_inside(whole) for item in _code_inside(factory)}
     assert code.keys() == contract.functions.keys()
     assert all(item.co_freevars == ("_gas",) for item in code.values())
     return Compiled(contract, code)
+
+
+def _define(name: str, params: list[ast.arg], body: list[ast.FunctionDef]) -> ast.FunctionDef:
+    arguments = ast.arguments(posonlyargs=[], args=params, kwonlyargs=[], kw_defaults=[], defaults=[])
+    return function_node(name, arguments, list(body))
+
+
+def _code_inside(code: CodeType) -> list[CodeType]:
+    return [item for item in code.co_consts if isinstance(item, CodeType)]

@@ -20,9 +20,14 @@ def lower_function(contract: Contract, function: Function) -> ast.FunctionDef:
     names = [ast.arg(arg=name) for name, _ in function.params]
     arguments = ast.arguments(posonlyargs=[], args=names, kwonlyargs=[], kw_defaults=[], defaults=[])
     body = _Statements(contract, function).body()
-    lowered = ast.FunctionDef(name=function.name, args=arguments, body=body, decorator_list=[])
-    lowered.returns = None
-    return lowered
+    return function_node(function.name, arguments, body)
+
+
+def function_node(name: str, arguments: ast.arguments, body: list[ast.stmt]) -> ast.FunctionDef:
+    node = ast.FunctionDef(name=name, args=arguments, body=body, decorator_list=[])
+    if "type_params" in node._fields:  # Python 3.12 and later
+        node.type_params = []  # type: ignore[attr-defined]
+    return node
 
 
 def charge(cost: int) -> list[ast.stmt]:
