@@ -46,6 +46,8 @@ from chain.wire import encode_commit, encode_validators
 from consensus.commits import verify_commit
 from consensus.types import BlockId, Commit, Height, ValidatorId
 from contracts.runtime.api import Call, Outcome, Runtime, StateView
+from contracts.runtime.codec import decode
+from contracts.runtime.keys import CODE_PREFIX, source_key
 
 KEPT_UNDOS = 2  # how many blocks back the state can be read with proofs, or rolled back to
 
@@ -206,7 +208,8 @@ class Ledger:
             return None
         state, tree = past
         recorder = _Recorder(state)
-        outcome = self._run_view(recorder, contract, view, args, sender, gas_limit, self._time_at(self.head.height - 1))
+        outcome = self._run_view(recorder, contract, view, args, sender, gas_limit, vouching[0].time_ms)
+        _read_sources(recorder)
         reads = tuple(ProvedRead(key, value, tree.prove(key)) for key, value in recorder.seen.items())
         return ProvedQuery(outcome, self.head.height - 1, reads, vouching[1], commit_bytes)
 
@@ -234,10 +237,6 @@ class Ledger:
         """Why a piece of evidence may not stand in the next block, or None."""
         return fault_in(raw, self.head.height + 1, self.view, self.chain_id, self._verify)
 
-    def _time_at(self, height: int) -> int:
-        found = self.store.header(height) if height else None
-        return found[0].time_ms if found else 0
-
     def _run_view(
         self, state: StateView, contract: str, view: str, args: bytes, sender: str, gas_limit: int, time_ms: int
     ) -> Outcome:
@@ -258,6 +257,13 @@ class Ledger:
             nodes = _Layered(self._kv, dict(change.puts) | dict.fromkeys(change.deletes))
             self._past = height, Overlay(self.view, before), StateTree(nodes, TREE, change.root)
         return self._past[1], self._past[2]
+
+
+def _read_sources(recorder: _Recorder) -> None:
+    """A runtime that has a contract compiled does not read its source again, but who verifies the view needs it."""
+    for key, value in list(recorder.seen.items()):
+        if key.startswith(CODE_PREFIX) and value is not None:
+            recorder.get(source_key(decode(value)[1]))
 
 
 class _Recorder:
