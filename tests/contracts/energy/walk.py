@@ -54,7 +54,8 @@ WEIGHTS = {
     ("imbalance", "pay_arrears"): 4,
     ("certificates", "issue"): 14,
     ("certificates", "transfer"): 14,
-    ("certificates", "retire"): 20,
+    ("certificates", "retire"): 12,
+    ("certificates", "retire_many"): 4,
 }
 
 
@@ -62,18 +63,17 @@ def slot_for(rng: Random, function: str, now: int) -> int:
     """A slot in the stage of its life where the function has something to do, mostly."""
     if rng.random() < 0.1:
         return rng.choice(SLOTS)
-    if function in ("issue", "retire"):
+    if function == "issue":
         return max(0, now - rng.randint(1, 3))
     if function in ("place_order", "submit"):
         return now
     return max(0, now - 1)
 
 
-def arguments(rng: Random, function: str, sender: str, now: int) -> tuple[Any, ...]:
+def arguments(rng: Random, function: str, now: int) -> tuple[Any, ...]:
     """Arguments that often fit and often do not: amounts around what accounts have, ids around those that exist."""
     slot, zone, account = slot_for(rng, function, now), rng.choice(ZONES), rng.choice(ACCOUNTS)
     amount_micros = rng.randint(-1, 300)
-    certificate_id, quantity_wh = rng.randint(1, 8), rng.randint(0, 250)
     match function:
         case "place_order":
             return zone, slot, rng.choice(["buy", "sell"]), rng.randint(0, 3_000), rng.randint(0, 120)
@@ -96,9 +96,7 @@ def arguments(rng: Random, function: str, sender: str, now: int) -> tuple[Any, .
         case "post_price":
             return slot, rng.randint(-200, 200)
         case "issue":
-            return rng.choice(METERS[3:]), slot, quantity_wh
-        case "retire":
-            return certificate_id, quantity_wh, rng.choice([sender, account]), "purpose", slot
+            return rng.choice(METERS[3:]), slot, rng.randint(0, 250)
         case "pay_arrears":
             return (amount_micros,)
         case _:
@@ -112,16 +110,32 @@ def reading(rng: Random, slot: int) -> tuple[str, int, int, int, str]:
     return (meter, slot, energy_wh, 0, quality) if meter[0] == "L" else (meter, slot, 0, energy_wh, quality)
 
 
-def random_call(rng: Random, now: int) -> tuple[str, str, str, tuple[Any, ...]]:
+Call = tuple[str, str, str, tuple[Any, ...]]  # sender, contract, function, arguments
+
+
+def random_call(rng: Random, network: Network, now: int) -> Call:
     contract, function = rng.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))[0]
     sender = rng.choice(TRADERS)
     if function in RIGHTFUL:
         sender = RIGHTFUL[function]
     if rng.random() < 0.1:
         sender = rng.choice(EVERYBODY)
-    if (contract, function) == ("certificates", "transfer"):
-        return sender, contract, function, (rng.randint(1, 8), rng.randint(0, 250), rng.choice(ACCOUNTS))
-    return sender, contract, function, arguments(rng, function, sender, now)
+    if contract == "certificates" and function != "issue":
+        return certificate_call(rng, network, sender, function)
+    return sender, contract, function, arguments(rng, function, now)
+
+
+def certificate_call(rng: Random, network: Network, sender: str, function: str) -> Call:
+    """Moves or retires a certificate, mostly one that there is, mostly by its owner."""
+    certificate_id, slot = rng.randint(1, network.see("certificates", "certificate_count") + 1), rng.choice(SLOTS)
+    record = network.see("certificates", "certificate", certificate_id)
+    if record is not None and rng.random() < 0.8:
+        slot, sender = record[3], record[6]
+    quantity_wh = rng.randint(0, 250)
+    if function == "transfer":
+        return sender, "certificates", function, (certificate_id, quantity_wh, rng.choice(ACCOUNTS))
+    row = (certificate_id, quantity_wh, rng.choice(TRADERS), "purpose", slot)
+    return sender, "certificates", function, row if function == "retire" else ([row, row],)
 
 
 def walk(seed: int, calls: int) -> Counter[str]:
@@ -135,7 +149,7 @@ def walk_over(network: Network, seed: int, calls: int) -> Counter[str]:
     network.act(OPERATOR, "payments", "set_credit_limit", "neutrality", 5_000)
     reached: Counter[str] = Counter()
     for number in range(calls):
-        sender, contract, function, args = random_call(rng, number * len(SLOTS) // calls)
+        sender, contract, function, args = random_call(rng, network, number * len(SLOTS) // calls)
         before = len(network.world.events)
         try:
             network.act(sender, contract, function, *args)
