@@ -41,10 +41,16 @@ class Mempool:
         self._lanes: dict[str, _Lane] = {}
         self._arrival: dict[bytes, Tx] = {}  # by envelope digest, in order of arrival
         self._expiring: dict[int, dict[bytes, None]] = {}
+        self._ready: set[str] = set()  # senders whose next transaction waits
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._arrival)
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether a block could take something now: what waits behind a missing nonce does not count."""
+        return bool(self._ready)
 
     def known(self, key: bytes) -> Tx | None:
         """The transaction with this envelope digest, whose signature was checked when it was added."""
@@ -76,6 +82,7 @@ class Mempool:
         if lane is None:
             lane = self._lanes[tx.sender] = _Lane(expected)
         self._put(lane, tx)
+        self._mark(tx.sender, lane)
         return None
 
     def _refusal(self, tx: Tx, height: int, expected: int, lane: _Lane | None) -> Refusal | None:
@@ -136,8 +143,7 @@ class Mempool:
                 if nonce in lane.waiting:
                     self._take(lane, lane.waiting[nonce])
             lane.next_nonce = max(lane.next_nonce, tx.nonce + 1)
-            if not lane.waiting:
-                del self._lanes[tx.sender]
+            self._mark(tx.sender, lane)
         self._drop_expired(height)
 
     def _drop_expired(self, height: int) -> None:
@@ -146,8 +152,16 @@ class Mempool:
                 tx = self._arrival[key]
                 lane = self._lanes[tx.sender]
                 self._take(lane, tx)
-                if not lane.waiting:
-                    del self._lanes[tx.sender]
+                self._mark(tx.sender, lane)
+
+    def _mark(self, sender: str, lane: _Lane) -> None:
+        """After a change of the lane: it is ready, or waits for a nonce, or is empty and goes."""
+        if lane.next_nonce in lane.waiting:
+            self._ready.add(sender)
+            return
+        self._ready.discard(sender)
+        if not lane.waiting:
+            del self._lanes[sender]
 
     def _put(self, lane: _Lane, tx: Tx) -> None:
         lane.waiting[tx.nonce] = tx
@@ -170,6 +184,7 @@ class Mempool:
         assert in_lanes == self._arrival
         assert self._bytes == sum(len(tx.raw) for tx in in_lanes.values())
         assert {k for bucket in self._expiring.values() for k in bucket} == set(in_lanes)
+        assert self._ready == {s for s, lane in self._lanes.items() if lane.next_nonce in lane.waiting}
         for sender, lane in self._lanes.items():
             assert lane.waiting, f"an empty lane of {sender}"
             assert all(n >= lane.next_nonce and tx.nonce == n for n, tx in lane.waiting.items())

@@ -51,6 +51,7 @@ from node.signer import Refused, Signer
 from node.wal import WriteAheadLog
 
 BULK_EVENTS = 256  # batches of transactions that may wait; consensus never waits behind them
+URGENT_IN_A_ROW = 32  # then a batch of transactions gets its turn
 EVENTS_BETWEEN_BREATHS = 8  # then the loop may read from sockets
 
 Verdict = Refusal | None
@@ -90,6 +91,7 @@ class Host:
         self._outgoing = Outgoing(network.send)
         self._urgent: deque[Event] = deque()
         self._bulk: deque[TxsReceived] = deque()
+        self._urgent_in_a_row = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._requests: dict[int, asyncio.Future[tuple[Verdict, ...]]] = {}
         self._next_request = 0
@@ -160,12 +162,16 @@ class Host:
             self._wind_up()
 
     def _next_event(self) -> Event | None:
-        if self._urgent:
+        """Urgent ones first, but not for ever: a chain that never rests must still let transactions in."""
+        if self._urgent and not (self._bulk and self._urgent_in_a_row >= URGENT_IN_A_ROW):
+            self._urgent_in_a_row += 1
             return self._urgent.popleft()
+        self._urgent_in_a_row = 0
         return self._bulk.popleft() if self._bulk else None
 
     def _turn(self, event: Event) -> None:
-        """One event and all that follows from it at once: signatures and applied blocks are answered here."""
+        """One event and the signatures that it asks for. An applied block is the next turn's event: with one validator
+        a block may follow from a block without end, and the loop must breathe between them."""
         following: deque[Event] = deque([event])
         while following:
             for effect in self.replica.handle(following.popleft(), self._clock_ms()):
@@ -174,7 +180,7 @@ class Host:
                     following.append(answer)
         self._outgoing.flush()
 
-    def _carry_out(self, effect: Effect) -> Event | None:
+    def _carry_out(self, effect: Effect) -> Signed | SignRefused | None:
         match effect:
             case SendVotes() | SendProposal() | SendStatus() | SendTxs() | RequestBlocks():
                 self._outgoing.add(effect)
@@ -185,7 +191,7 @@ class Host:
             case SetTimer(timer, delay_ms):
                 self._set_timer(timer, delay_ms)
             case Apply(block, commit):
-                return self._apply(block, commit)
+                self._urgent.appendleft(self._apply(block, commit))
             case AnswerClient(request, verdicts):
                 future = self._requests.get(request)
                 if future is not None and not future.done():

@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from importlib.metadata import version
 
 import structlog
-from contracts.runtime.engine import MeteredRuntime
 
 from chain.kv import KV
 from chain.ledger import Ledger
 from chain.leveldb import LevelKV
 from consensus.timeouts import Timeouts
 from consensus.types import ValidatorId
+from contracts.runtime.engine import MeteredRuntime
 from gridbft.v1 import client_pb2
 from node import ed25519
 from node.admission import Door
@@ -59,6 +59,7 @@ class Node:
     def _build(self, loaded: LoadedHome, undo: ExitStack) -> None:
         home, genesis, config = loaded.home, loaded.genesis, loaded.config
         self.config = config
+        self.serving = False
         undo.callback(HomeLock(home).release)
         kv: KV = LevelKV(home.db)
         undo.callback(kv.close)
@@ -105,6 +106,7 @@ class Node:
         try:
             await self.peers.start(self.config.peer_address)
             await self._server.start(self.config.client_address)
+            self.serving = True
             log.info(
                 "serving",
                 name=self.config.name,

@@ -214,7 +214,7 @@ class Replica:
         if self._machine.step is not Step.NEW or self._applying or self._unsigned:
             return
         warming_up = self.height <= self._config.warm_up_height and self._reaches_quorum()
-        if len(self.mempool) or warming_up or self._now_ms >= self._due_ms:
+        if self.mempool.has_ready or warming_up or self._now_ms >= self._due_ms:
             self._feed(machine_events.Begin())
 
     def _reaches_quorum(self) -> bool:
