@@ -11,6 +11,7 @@ import ast
 from collections.abc import Sequence
 
 from contracts.runtime import gas
+from contracts.runtime.bits import Bits
 from contracts.runtime.kinds import Kinds, enforced_kind
 from contracts.runtime.model import Contract, Function
 from contracts.runtime.types import Type
@@ -53,6 +54,7 @@ class Expressions:
         self.contract = contract
         self.function = function
         self.kinds = Kinds(contract, function)
+        self.bits = Bits(contract, function)
         self.cost = 0
         self.temporaries = 0
         self.inside_iterable = 0  # Python allows no assignment expression there: calls do the work
@@ -75,11 +77,11 @@ class Expressions:
         """Whether the term may be an integer beyond 256 bits."""
         match node:
             case ast.BinOp(op=ast.Add()):
-                return self.is_int(node)
+                return self.is_int(node) and not self.bits.fits(node)
             case ast.BinOp(op=ast.Sub() | ast.FloorDiv()) | ast.UnaryOp(op=ast.USub()):
-                return True
+                return not self.bits.fits(node)
             case ast.Call(func=ast.Name(id="abs")):
-                return True
+                return not self.bits.fits(node)
             case _:
                 return False
 
@@ -161,7 +163,8 @@ class Expressions:
             return invoke(helper, self.value(left), self.value(right))
         self.cost += gas.ARITHMETIC
         lowered = ast.BinOp(left=self.term(left), op=op, right=self.term(right))
-        return self.bounded(lowered) if isinstance(op, ast.Mult) else lowered
+        grows = isinstance(op, ast.Mult) and not self.bits.fits(node)
+        return self.bounded(lowered) if grows else lowered
 
     def operator_helper(self, left: ast.expr, op: ast.operator, right: ast.expr) -> str | None:
         """The general operator where the operands may be more than integers, or the result far larger than they are."""
