@@ -31,6 +31,7 @@ MAX_NAME_CHARS = 64
 MAX_FILTERS = 64
 QUERY_GAS = 50_000_000
 WAIT_SECONDS = 60.0  # where the caller sets no deadline of its own
+ANSWER_SECONDS = 0.25  # left of a caller's deadline for the sentence that says what did not happen in time
 PROOF_WAIT_SECONDS = 2.0
 
 
@@ -210,9 +211,9 @@ class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
     async def _in_time(self, waiting: Any, context: Any, otherwise: str) -> Any:
         """Ends just before the caller's own deadline, so that the caller gets the sentence."""
         remaining = context.time_remaining()
-        seconds = WAIT_SECONDS if remaining is None else min(remaining * 0.95, WAIT_SECONDS)
+        ours = WAIT_SECONDS if remaining is None else max(remaining - ANSWER_SECONDS, remaining / 2)
         try:
-            return await asyncio.wait_for(waiting, seconds)
+            return await asyncio.wait_for(waiting, min(ours, WAIT_SECONDS))
         except TimeoutError:
             await _abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, otherwise)
 
