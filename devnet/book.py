@@ -118,7 +118,7 @@ class DayBook:
             self.money_accounts.add(f["account"])
         elif name == "MeterRegistered":
             self.meters.add(f["meter"])
-        return True
+        return name in ("ParticipantRegistered", "MeterRegistered")
 
     def _payments(self, name: str, f: Mapping[str, Any]) -> bool:
         self.money_accounts.update(f[key] for key in ("to", "source", "account") if key in f)
@@ -131,7 +131,7 @@ class DayBook:
             case "Transferred" | "Moved":
                 self._carry(f["source"], -f["amount_micros"])
                 self._carry(f["to"], f["amount_micros"])
-        return name == "Minted"
+        return name == "Minted" and f["to"] in self.participants
 
     def _carry(self, account: str, amount_micros: int) -> None:
         self.carried[account] = self.carried.get(account, 0) + amount_micros

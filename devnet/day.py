@@ -115,17 +115,19 @@ async def run(
         task = progress.add_task("day", total=day.waves, slot="-", height=0, rate=0.0)
 
         def on_block(height: int, transactions: int) -> None:
-            rate = transactions / (time.monotonic() - started)
+            rate = (transactions - before) / (time.monotonic() - started)
             progress.update(task, height=height, rate=rate)
 
+        before = 0
         async with Player(network.addresses, wallets, book, on_block) as player:
             _refuse_played_day(day, book)
+            before = book.transactions
             await player.play(set_up(day, book))
             for number in range(day.waves):
                 slot = min(first + number, last - 1)
                 progress.update(task, completed=number, slot=slot)
                 if not console.is_terminal and number % LINE_EVERY == 0:
-                    rate = book.transactions / (time.monotonic() - started)
+                    rate = (book.transactions - before) / (time.monotonic() - started)
                     print(f"slot {slot:3}  height {player.height:5}  {rate:5.0f} tx/s", file=sys.stderr, flush=True)
                 await player.play(wave(day, book, number))
             progress.update(task, completed=day.waves)
@@ -147,6 +149,7 @@ async def run(
             silent=silent,
             agree=len(set(roots.values())) == 1,
             seconds=seconds,
+            sent=player.sent,
         ),
         made,
     )

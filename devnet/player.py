@@ -8,9 +8,9 @@ bytes, to the other nodes. The nonce makes that safe.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 from devnet.book import DayBook
@@ -23,12 +23,19 @@ from gridbft.requests import Limits, make_call
 RESEND_S = 1.5
 GIVE_UP_S = 60.0
 SEND_S = 4.0
+REST_S = 30.0  # how long a node that did not answer at all gets no share
 HARMLESS_CODES = frozenset({"", "ALREADY_FINAL", "NONCE_USED"})  # a receipt will tell whose nonce it was
 EXPIRY_HEIGHTS = 5_000
 
 
 class DayError(Exception):
     """The day cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    signer: str
+    raw: bytes
 
 
 class Player:
@@ -52,9 +59,10 @@ class Player:
         self._reader = Client(addresses, limits=limits)
         self._nonces: dict[str, int] = {}
         self._chain_id = ""
-        self._pending: dict[str, bytes] = {}  # tx id -> bytes, sent and not known to be final
+        self._pending: dict[str, _Sent] = {}  # by tx id: sent and not known to be final
         self._failed: list[Receipt] = []
         self._turn = 0
+        self._resting: dict[int, float] = {}  # client -> until when (monotonic seconds)
         self._news = asyncio.Condition()
         self._follower: asyncio.Task[None] | None = None
 
@@ -74,12 +82,12 @@ class Player:
 
     async def play(self, steps: Iterable[Step]) -> None:
         """Signs, sends, and returns when all are final. Raises DayError when one of them was reverted."""
-        signed = [await self._sign(step) for step in steps]
+        signed = dict([await self._sign(step) for step in steps])
         if not signed:
             return
-        self._pending.update((tx_id.hex(), raw) for raw, tx_id in signed)
+        self._pending.update(signed)
         self.sent += len(signed)
-        await self._send([raw for raw, _ in signed])
+        await self._send(list(signed.values()))
         started = time.monotonic()
         while self._pending:
             left = len(self._pending)
@@ -94,14 +102,16 @@ class Player:
 
     # -- within
 
-    async def _sign(self, step: Step) -> tuple[bytes, bytes]:
+    async def _sign(self, step: Step) -> tuple[str, _Sent]:
+        """The transaction's id, and what to send."""
         wallet = self._wallets[step.signer]
         if step.signer not in self._nonces:
             self._nonces[step.signer] = await self._first_nonce(wallet)
         nonce = self._nonces[step.signer]
         self._nonces[step.signer] = nonce + 1
         calls = [make_call(contract, function, *args) for contract, function, args in step.calls]
-        return wallet.signed(self._chain_id, nonce, calls, self.height + EXPIRY_HEIGHTS, step.gas_limit)
+        raw, tx_id = wallet.signed(self._chain_id, nonce, calls, self.height + EXPIRY_HEIGHTS, step.gas_limit)
+        return tx_id.hex(), _Sent(step.signer, raw)
 
     async def _first_nonce(self, wallet: Wallet) -> int:
         """One reader asks for all wallets: a client for each of a hundred keys would open as many connections."""
@@ -109,27 +119,34 @@ class Player:
         self._reader.forget_nonce()
         return await self._reader.next_nonce()
 
-    async def _send(self, raws: list[bytes]) -> None:
-        """A share to each node, beginning with another one each time."""
+    async def _send(self, batch: list[_Sent]) -> None:
+        """A share to each node, beginning with another one each time. One signer's transactions stay together: a node
+        that dies with one of them must not leave the others at the rest of the network, waiting for its nonce."""
         self._turn += 1
-        count = len(self._clients)
-        shares = [(self._clients[(self._turn + i) % count], raws[i::count]) for i in range(count)]
-        results = await asyncio.gather(*(self._send_share(client, share) for client, share in shares if share))
+        signers = list(dict.fromkeys(sent.signer for sent in batch))
+        everyone = range(len(self._clients))
+        awake = [i for i in everyone if self._resting.get(i, 0.0) < time.monotonic()] or list(everyone)
+        places = {signer: awake[(self._turn + number) % len(awake)] for number, signer in enumerate(signers)}
+        shares: dict[int, list[bytes]] = {}
+        for sent in batch:
+            shares.setdefault(places[sent.signer], []).append(sent.raw)
+        results = await asyncio.gather(*(self._send_share(place, share) for place, share in shares.items()))
         for verdict in (verdict for verdicts in results for verdict in verdicts):
             if verdict.code not in HARMLESS_CODES and not verdict.retryable:
                 raise DayError(f"transaction {verdict.tx_id} was refused with {verdict.code}: {verdict.message}")
 
-    async def _send_share(self, client: Client, raws: list[bytes]) -> list[Verdict]:
-        """No verdict for what a dead or stopped node did not answer: it stays pending and is sent again."""
+    async def _send_share(self, place: int, raws: list[bytes]) -> list[Verdict]:
+        """No verdict for what a dead or stopped node did not answer: it stays pending, and `play` sends it again."""
         verdicts: list[Verdict] = []
 
         async def collect() -> None:
-            async for verdict in client.submit_many(raws):
+            async for verdict in self._clients[place].submit_many(raws):
                 verdicts.append(verdict)
 
-        # `play` sends what is not final again, to the other nodes.
-        with contextlib.suppress(NodeUnavailable, TimeoutError):
+        try:
             await asyncio.wait_for(collect(), SEND_S)
+        except (NodeUnavailable, TimeoutError):
+            self._resting[place] = time.monotonic() + REST_S
         return verdicts
 
     async def _follow(self) -> None:

@@ -61,6 +61,7 @@ class Report:
     silent: tuple[str, ...]
     agree: bool
     seconds: float
+    sent: int  # by this run; more of the day may have been on the chain before
 
     def record(self) -> dict[str, object]:
         return {
@@ -157,8 +158,8 @@ def show(console: Console, report: Report, bills: list[Bill]) -> None:
         (name, "no answer") for name in report.silent
     ]
     _show_facts(console, "State roots: " + ("all the same" if report.agree else "THEY DIFFER"), roots)
-    rate = report.transactions / report.seconds if report.seconds else 0
-    console.print(f"{report.transactions:,} transactions in {report.seconds:.1f} s: {rate:,.0f} per second")
+    rate = report.sent / report.seconds if report.seconds else 0
+    console.print(f"{report.sent:,} transactions in {report.seconds:.1f} s: {rate:,.0f} per second")
 
 
 def _show_bill(console: Console, bill: Bill) -> None:
