@@ -14,6 +14,8 @@ from hashlib import sha256
 from google.protobuf.message import DecodeError
 
 from chain.block import Block, decode_block
+from chain.evidence import MAX_BYTES as MAX_EVIDENCE_BYTES
+from chain.evidence import MAX_IN_BLOCK
 from chain.refusal import Code, Refusal
 from chain.tx import SignedBytes, Tx, decode_tx
 from chain.wire import decode_commit, proposal_from_wire, vote_from_wire
@@ -22,7 +24,16 @@ from consensus.state import Step
 from consensus.types import Commit, Proposal, ValidatorSet, Vote
 from gridbft.v1 import peer_pb2 as pb
 from node.ed25519 import verify_in
-from node.events import BlocksReceived, PeerId, PeerState, ProposalReceived, StatusReceived, TxsReceived, VotesReceived
+from node.events import (
+    BlocksReceived,
+    EvidenceReceived,
+    PeerId,
+    PeerState,
+    ProposalReceived,
+    StatusReceived,
+    TxsReceived,
+    VotesReceived,
+)
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 MAX_TXS = 4_000  # in one message
@@ -52,7 +63,7 @@ class HeightRange:
     last: int
 
 
-Admitted = TxsReceived | VotesReceived | ProposalReceived | StatusReceived | BlocksReceived
+Admitted = EvidenceReceived | TxsReceived | VotesReceived | ProposalReceived | StatusReceived | BlocksReceived
 Validators = Callable[[int], ValidatorSet | None]
 """Who may vote at a height; None where that is not known now."""
 
@@ -214,6 +225,13 @@ class Door:
             earliest_height=message.earliest_height,
         )
         return StatusReceived(peer, state)
+
+    @staticmethod
+    def evidence(peer: PeerId, message: pb.EvidenceBatch) -> EvidenceReceived | Fault:
+        """Sizes only: whether it proves anything depends on the chain, and the replica knows that."""
+        if len(message.evidence) > MAX_IN_BLOCK or any(len(raw) > MAX_EVIDENCE_BYTES for raw in message.evidence):
+            return Fault("more evidence than a message may hold")
+        return EvidenceReceived(peer, tuple(message.evidence))
 
     @staticmethod
     def block_request(message: pb.BlockRequest) -> HeightRange | Fault:

@@ -77,6 +77,14 @@ class VotesReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceReceived:
+    """Encoded evidence as a peer sent it: whether it holds, the replica checks."""
+
+    peer: PeerId
+    evidence: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PeerUp:
     peer: PeerId
 
@@ -133,6 +141,7 @@ Event = (
     | TxsReceived
     | ProposalReceived
     | VotesReceived
+    | EvidenceReceived
     | PeerUp
     | PeerDown
     | StatusReceived
@@ -216,6 +225,12 @@ class SendStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SendEvidence:
+    to: PeerId | None
+    evidence: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RequestBlocks:
     """Ask a peer for decided blocks, both ends included. Hosts answer such requests from their store."""
 
@@ -269,6 +284,7 @@ Effect = (
     | SendProposal
     | SendVotes
     | SendStatus
+    | SendEvidence
     | RequestBlocks
     | SetTimer
     | Apply

@@ -31,6 +31,7 @@ from node.events import (
     Persist,
     Report,
     RequestBlocks,
+    SendEvidence,
     SendProposal,
     SendStatus,
     SendTxs,
@@ -182,7 +183,7 @@ class Host:
 
     def _carry_out(self, effect: Effect) -> Signed | SignRefused | None:
         match effect:
-            case SendVotes() | SendProposal() | SendStatus() | SendTxs() | RequestBlocks():
+            case SendVotes() | SendProposal() | SendStatus() | SendTxs() | SendEvidence() | RequestBlocks():
                 self._outgoing.add(effect)
             case Persist(records):
                 self._wal.append(records)

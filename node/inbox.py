@@ -71,6 +71,8 @@ class Inbox:
                 self._admit(peer, await self._door.proposal(peer, message.proposal))
             case "status":
                 self._admit(peer, self._door.status(peer, message.status))
+            case "evidence":
+                self._admit(peer, self._door.evidence(peer, message.evidence))
             case "block_request":
                 self._serve_blocks(peer, message.block_request)
             case "block_response":

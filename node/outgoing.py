@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from chain.wire import proposal_to_wire, vote_to_wire
 from consensus.types import Vote
 from gridbft.v1 import peer_pb2 as pb
-from node.events import PeerId, PeerState, RequestBlocks, SendProposal, SendStatus, SendTxs, SendVotes
+from node.events import PeerId, PeerState, RequestBlocks, SendEvidence, SendProposal, SendStatus, SendTxs, SendVotes
 from node.outbox import Lane
 
 TXS_PER_MESSAGE = 2_000
@@ -15,7 +15,7 @@ TX_BYTES_PER_MESSAGE = 512 * 1024
 VOTES_PER_MESSAGE = 1_024
 
 Send = Callable[[PeerId | None, Lane, bytes], None]
-Sending = SendTxs | SendProposal | SendVotes | SendStatus | RequestBlocks
+Sending = SendEvidence | SendTxs | SendProposal | SendVotes | SendStatus | RequestBlocks
 
 
 class Outgoing:
@@ -39,6 +39,9 @@ class Outgoing:
                 self._statuses[to] = state
             case RequestBlocks():
                 self._requests.append(effect)
+            case SendEvidence(to, evidence):
+                batch = pb.EvidenceBatch(evidence=evidence)  # rare: it needs no gathering
+                self._send(to, Lane.VITAL, pb.PeerMessage(evidence=batch).SerializeToString())
             case SendTxs(to, raw_txs):
                 self._txs.setdefault(to, []).extend(raw_txs)
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from chain.block import Block, decode_block
+from chain.evidence import MAX_BYTES as MAX_EVIDENCE_BYTES
+from chain.evidence import MAX_IN_BLOCK, decode_evidence, encode_evidence
 from chain.ledger import Ledger
 from chain.mempool import Limits, Mempool
 from chain.refusal import Code, Refusal
 from chain.tx import Tx
 from consensus import effects as machine_effects
 from consensus import events as machine_events
+from consensus.evidence import double_proposal, double_vote, offender
 from consensus.gossip import Standpoint, lacking, standpoint
 from consensus.lock import LockRecord
 from consensus.machine import State, Step, fullest_commit, new_height, step
@@ -31,6 +34,7 @@ from node.events import (
     BlocksReceived,
     Effect,
     Event,
+    EvidenceReceived,
     LoggedBlock,
     LoggedLock,
     LoggedOwn,
@@ -43,6 +47,7 @@ from node.events import (
     Persist,
     ProposalReceived,
     Report,
+    SendEvidence,
     SendProposal,
     SendStatus,
     SendTxs,
@@ -58,6 +63,7 @@ from node.events import (
     TxsReceived,
     VotesReceived,
 )
+from node.faults import FaultPool
 from node.lockcodec import decode_lock, encode_lock
 
 BEGIN, TICK = "begin", "tick"
@@ -90,6 +96,7 @@ class Replica:
         self.peers: dict[PeerId, PeerState | None] = {}
         self._catchup = Catchup()
         self._early = EarlyMessages()
+        self._faults = FaultPool(ledger.evidence_fault)
         self._machine = self._fresh_machine()
         self._previous: State | None = None
         self._blocks: dict[BlockId, Block] = {}
@@ -152,6 +159,9 @@ class Replica:
                 self._on_applied(block)
             case TimerFired(timer):
                 self._on_timer(timer)
+            case EvidenceReceived(_, evidence):
+                for raw in evidence:
+                    self._keep_evidence(raw)
             case StatusReceived(peer, state):
                 self._on_status(peer, state)
             case BlocksReceived(peer, blocks):
@@ -214,8 +224,13 @@ class Replica:
         if self._machine.step is not Step.NEW or self._applying or self._unsigned:
             return
         warming_up = self.height <= self._config.warm_up_height and self._reaches_quorum()
-        if self.mempool.has_ready or warming_up or self._now_ms >= self._due_ms:
+        wanted = self.mempool.has_ready or self._faults or warming_up or self._now_ms >= self._due_ms
+        if wanted and not self._is_halted():
             self._feed(machine_events.Begin())
+
+    def _is_halted(self) -> bool:
+        halt_height = self._ledger.system.halt_height
+        return halt_height is not None and self.height > halt_height
 
     def _reaches_quorum(self) -> bool:
         validators = self._machine.validators
@@ -275,7 +290,10 @@ class Replica:
             elif vote.height == self.height + 1:
                 self._early.keep_vote(peer, vote)
             elif self._previous is not None and vote.height == self._previous.height:
-                self._previous, _ = step(self._previous, machine_events.VoteSeen(vote))
+                self._previous, late = step(self._previous, machine_events.VoteSeen(vote))
+                for effect in late:
+                    if isinstance(effect, machine_effects.Equivocation):
+                        self._caught(effect)
 
     def _on_proposal(self, peer: PeerId, proposal: Proposal, block: Block | None) -> None:
         if proposal.height == self.height + 1:
@@ -291,7 +309,7 @@ class Replica:
 
     def _heard(self) -> None:
         """Someone is at work on this height: so are we."""
-        if self._machine.step is Step.NEW and not self._applying and not self._unsigned:
+        if self._machine.step is Step.NEW and not self._applying and not self._unsigned and not self._is_halted():
             self._feed(machine_events.Begin())
 
     def _is_timely(self, block: Block) -> bool:
@@ -344,9 +362,8 @@ class Replica:
                     self._out.append(SendStatus(None, self._state()))
             case machine_effects.Decide(commit):
                 self._decide(self._blocks[commit.block_id], commit)
-            case machine_effects.Equivocation(first, _):
-                who = first.validator if isinstance(first, Vote) else first.proposer
-                self._report("equivocation", height=first.height, round=first.round, validator=who.hex())
+            case machine_effects.Equivocation():
+                self._caught(effect)
             case _:
                 assert_never(effect)
 
@@ -362,9 +379,11 @@ class Replica:
         assert self._me is not None
         params = self._ledger.system.params
         commit = fullest_commit(self._previous) if self._previous is not None else None
-        room = params.max_block_bytes - BLOCK_OVERHEAD_BYTES - VALIDATOR_OVERHEAD_BYTES * len(self._machine.validators)
+        validators = len(self._machine.validators)
+        room = params.max_block_bytes - BLOCK_OVERHEAD_BYTES - VALIDATOR_OVERHEAD_BYTES * validators
         txs = self.mempool.reap(room, params.max_block_gas, params.max_block_transactions)
-        block = self._ledger.propose(txs, (), self._now_ms, self._me, commit)
+        evidence = self._faults.first(MAX_IN_BLOCK)
+        block = self._ledger.propose(txs, evidence, self._now_ms, self._me, commit)
         self._blocks[block.id] = block
         self._feed(machine_events.BlockChecked(block.id, True))
         self._feed(machine_events.ValueBuilt(height, round_, block.id))
@@ -384,6 +403,25 @@ class Replica:
             self._unsigned -= 1
             self._begin_if_wanted()
 
+    # --- faults of validators ---------------------------------------------------------------------------------------
+
+    def _caught(self, fault: machine_effects.Equivocation) -> None:
+        first, second = fault.first, fault.second
+        if isinstance(first, Vote) and isinstance(second, Vote):
+            self._keep_evidence(encode_evidence(double_vote(first, second)))
+        elif isinstance(first, Proposal) and isinstance(second, Proposal):
+            self._keep_evidence(encode_evidence(double_proposal(first, second)))
+
+    def _keep_evidence(self, raw: bytes) -> None:
+        """New evidence goes on to everybody once, and into the next block that this node proposes. What does not hold is
+        dropped without blame: a peer that is a block ahead or behind may honestly see it otherwise."""
+        if self._faults.add(raw) is not None:
+            return
+        fault = decode_evidence(raw)
+        self._report("equivocation", height=fault.first.height, validator=offender(fault).hex())
+        self._out.append(SendEvidence(None, (raw,)))
+        self._begin_if_wanted()
+
     # --- deciding -----------------------------------------------------------------------------------------------------
 
     def _decide(self, block: Block, commit: Commit) -> None:
@@ -397,6 +435,7 @@ class Replica:
         self._applying = False
         self._previous = self._machine if self._machine.step is Step.DECIDED else None
         self.mempool.committed(block.txs, block.header.height)
+        self._faults.refresh()
         self._machine = self._fresh_machine()
         self._blocks, self._logged = {}, set()
         self._schedule_begin(after_transactions=bool(block.txs))
@@ -493,7 +532,7 @@ class Replica:
         self._out.append(Report(event, tuple(fields.items())))
 
 
-BLOCK_OVERHEAD_BYTES = 4_096
+BLOCK_OVERHEAD_BYTES = 4_096 + MAX_IN_BLOCK * MAX_EVIDENCE_BYTES
 VALIDATOR_OVERHEAD_BYTES = 128  # an entry of the last commit
 
 

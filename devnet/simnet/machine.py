@@ -19,6 +19,7 @@ from node.events import (
     BlocksReceived,
     Effect,
     Event,
+    EvidenceReceived,
     PeerDown,
     PeerUp,
     Penalise,
@@ -26,6 +27,7 @@ from node.events import (
     ProposalReceived,
     Report,
     RequestBlocks,
+    SendEvidence,
     SendProposal,
     SendStatus,
     SendTxs,
@@ -154,6 +156,8 @@ class Machine:
                 self.world.send(self, to, TxsReceived(self.world.decoded_txs(raw_txs), peer=self.id))
             case Apply(block, commit):
                 queue.append(self._apply(block, commit))
+            case SendEvidence(to, evidence):
+                self.world.send(self, to, EvidenceReceived(self.id, evidence))
             case RequestBlocks(to, first, last):
                 self.world.request_blocks(self, to, first, last)
             case AnswerClient(request, verdicts):

@@ -30,6 +30,7 @@ class PeerMessage(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     BLOCK_REQUEST_FIELD_NUMBER: _builtins.int
     BLOCK_RESPONSE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first on every stream, from both sides"""
@@ -46,6 +47,8 @@ class PeerMessage(_message.Message):
     def block_request(self) -> Global___BlockRequest: ...
     @_builtins.property
     def block_response(self) -> Global___BlockResponse: ...
+    @_builtins.property
+    def evidence(self) -> Global___EvidenceBatch: ...
     def __init__(
         self,
         *,
@@ -56,12 +59,13 @@ class PeerMessage(_message.Message):
         status: Global___PeerStatus | None = ...,
         block_request: Global___BlockRequest | None = ...,
         block_response: Global___BlockResponse | None = ...,
+        evidence: Global___EvidenceBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block_request", b"block_request", "block_response", b"block_response", "hello", b"hello", "kind", b"kind", "proposal", b"proposal", "status", b"status", "txs", b"txs", "votes", b"votes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_request", b"block_request", "block_response", b"block_response", "evidence", b"evidence", "hello", b"hello", "kind", b"kind", "proposal", b"proposal", "status", b"status", "txs", b"txs", "votes", b"votes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_request", b"block_request", "block_response", b"block_response", "hello", b"hello", "kind", b"kind", "proposal", b"proposal", "status", b"status", "txs", b"txs", "votes", b"votes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_request", b"block_request", "block_response", b"block_response", "evidence", b"evidence", "hello", b"hello", "kind", b"kind", "proposal", b"proposal", "status", b"status", "txs", b"txs", "votes", b"votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "txs", "proposal", "votes", "status", "block_request", "block_response"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "txs", "proposal", "votes", "status", "block_request", "block_response", "evidence"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -162,6 +166,28 @@ class VoteBatch(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VoteBatch: _TypeAlias = VoteBatch  # noqa: Y015
+
+@_typing.final
+class EvidenceBatch(_message.Message):
+    """Encoded Evidence that is not yet in a block."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        evidence: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvidenceBatch: _TypeAlias = EvidenceBatch  # noqa: Y015
 
 @_typing.final
 class PeerStatus(_message.Message):
