@@ -1,0 +1,203 @@
+"""The host carries effects out in their order: the disk before the signature, the signature before the network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain.refusal import Code, Refusal
+from chain.tx import Tx
+from consensus.types import Height, Round, ValidatorId, Vote, VoteKind
+from node.events import (
+    AnswerClient,
+    Effect,
+    Event,
+    LoggedOwn,
+    PeerUp,
+    Persist,
+    SendVotes,
+    SetTimer,
+    Sign,
+    Signed,
+    SignRefused,
+    Started,
+    Timer,
+    TimerFired,
+    TxsReceived,
+)
+from node.host import BULK_EVENTS, QUEUE_FULL, Host, Network
+from node.outbox import Lane
+from node.signer import Refused
+from node.wal import WriteAheadLog
+from tests.node.disks import FakeDisk
+
+PEER = ValidatorId(b"\x02" * 20)
+VOTE = Vote(VoteKind.PREVOTE, Height(1), Round(0), None, ValidatorId(b"\x01" * 20))
+TX = Tx(b"id", b"key", b"raw", "sender", 0, 10, 10, ())
+
+Answers = Callable[[Event], list[Effect]]
+
+
+class Scripted:
+    """A replica that says what the test says, and keeps what it was told."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self.events: list[Event] = []
+
+    def handle(self, event: Event, now_ms: int) -> list[Effect]:
+        self.events.append(event)
+        return self._answers(event)
+
+
+class NoChain:
+    """A ledger at its genesis."""
+
+    class head:  # noqa: N801 - stands for an attribute
+        height = 0
+
+
+class StampingSigner:
+    """Signs everything but what it is told to refuse; each signature goes into the trace."""
+
+    def __init__(self, trace: list[str], refuse: bool) -> None:
+        self._trace = trace
+        self._refuse = refuse
+
+    def sign(self, message: Any) -> Any:
+        self._trace.append("sign")
+        return Refused("signed another one before") if self._refuse else replace(message, signature=bytes(64))
+
+
+def _run(
+    answers: Answers, scenario: Callable[[Host, Scripted], Any] | None = None, refuse: bool = False
+) -> tuple[Scripted, list[str]]:
+    """Runs a host over a scripted replica until the scenario ends; gives what the replica heard, and the trace of disk,
+    signer and network in their order."""
+    replica, disk = Scripted(answers), FakeDisk()
+    log, _ = WriteAheadLog.open(Path("wal"), disk)
+    disk.trace.clear()
+
+    def send(to: object, lane: Lane, raw: bytes) -> None:
+        disk.trace.append("send")
+
+    async def run() -> None:
+        signer = StampingSigner(disk.trace, refuse)
+        fake_replica: Any = replica
+        fake_ledger: Any = NoChain()
+        network = Network(send, lambda peer, reason: None)
+        host = Host(fake_replica, fake_ledger, signer, log, network, clock_ms=lambda: 0)
+        task = asyncio.create_task(host.run(Started()))
+        await asyncio.sleep(0)
+        if scenario is not None:
+            await scenario(host, replica)
+        host.stop()
+        await task
+
+    asyncio.run(run())
+    return replica, disk.trace
+
+
+def test_a_vote_is_durable_before_it_is_signed_and_signed_before_it_is_sent() -> None:
+    def answers(event: Event) -> list[Effect]:
+        match event:
+            case Started():
+                return [Persist((LoggedOwn(VOTE),)), Sign(VOTE)]
+            case Signed(Vote() as vote):
+                return [SendVotes(None, (vote,))]
+            case _:
+                return []
+
+    replica, trace = _run(answers)
+    assert trace == ["append", "sync", "sign", "send"]
+    assert replica.events[1] == Signed(replace(VOTE, signature=bytes(64)))
+
+
+def test_what_the_guard_refuses_is_told_to_the_replica_and_never_sent() -> None:
+    replica, trace = _run(lambda event: [Sign(VOTE)] if isinstance(event, Started) else [], refuse=True)
+    assert replica.events[1] == SignRefused(VOTE, "signed another one before")
+    assert "send" not in trace
+
+
+def test_a_timer_that_is_set_again_replaces_the_one_of_its_kind() -> None:
+    first, second, other = Timer("propose", 1, 0), Timer("propose", 1, 1), Timer("tick", 0)
+
+    def answers(event: Event) -> list[Effect]:
+        return [SetTimer(first, 1), SetTimer(other, 1), SetTimer(second, 1)] if isinstance(event, Started) else []
+
+    async def scenario(host: Host, replica: Scripted) -> None:
+        async with asyncio.timeout(5):
+            while len(replica.events) < 3:  # noqa: ASYNC110 - what is waited for has no event of its own
+                await asyncio.sleep(0.001)
+
+    replica, _ = _run(answers, scenario)
+    assert set(replica.events[1:]) == {TimerFired(other), TimerFired(second)}
+
+
+def test_consensus_passes_waiting_transactions_but_does_not_starve_them() -> None:
+    async def scenario(host: Host, replica: Scripted) -> None:
+        host.post_txs(TxsReceived((TX,)))
+        for _ in range(100):
+            host.post(PeerUp(PEER))
+        async with asyncio.timeout(5):
+            while len(replica.events) < 102:  # noqa: ASYNC110 - what is waited for has no event of its own
+                await asyncio.sleep(0)
+
+    replica, _ = _run(lambda event: [], scenario)
+    place = [isinstance(e, TxsReceived) for e in replica.events].index(True)
+    assert 2 < place < 60
+
+
+def test_a_client_gets_the_verdicts_of_its_own_request() -> None:
+    refusal = Refusal(Code.EXPIRED, "too late")
+
+    def answers(event: Event) -> list[Effect]:
+        if isinstance(event, TxsReceived) and event.request is not None:
+            return [AnswerClient(event.request, (refusal, None)[event.request :] * len(event.txs))]
+        return []
+
+    async def scenario(host: Host, replica: Scripted) -> None:
+        first, second, none = await asyncio.gather(host.submit([TX]), host.submit([TX]), host.submit([]))
+        assert (first[0], second[0], none) == (refusal, None, ())
+
+    _run(answers, scenario)
+
+
+def test_more_than_a_node_can_queue_is_refused_and_not_kept() -> None:
+    async def scenario(host: Host, replica: Scripted) -> None:
+        for _ in range(BULK_EVENTS):
+            assert host.post_txs(TxsReceived((TX,)))
+        assert not host.post_txs(TxsReceived((TX,)))
+        assert await host.submit([TX, TX]) == [QUEUE_FULL, QUEUE_FULL]
+
+    _run(lambda event: [], scenario)
+
+
+def test_a_fault_of_the_replica_ends_the_host() -> None:
+    def answers(event: Event) -> list[Effect]:
+        if isinstance(event, PeerUp):
+            raise AssertionError("ours")
+        return []
+
+    async def scenario(host: Host, replica: Scripted) -> None:
+        host.post(PeerUp(PEER))
+        await asyncio.sleep(0)
+
+    with pytest.raises(AssertionError, match="ours"):
+        _run(answers, scenario)
+
+
+def test_clients_that_wait_are_told_when_the_host_stops() -> None:
+    async def scenario(host: Host, replica: Scripted) -> None:
+        waiting = asyncio.create_task(host.submit([TX]))
+        await asyncio.sleep(0)
+        host.stop()
+        with pytest.raises(ConnectionAbortedError, match="stopping"):
+            await waiting
+
+    _run(lambda event: [], scenario)
