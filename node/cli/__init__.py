@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "block": ("node.cli.block", "block", "Show a block."),
     "receipt": ("node.cli.receipt", "receipt", "Show what a final transaction did."),
     "keys": ("node.cli.keys", "keys", "List keys, or make a new one."),
+    "market": ("node.cli.offline", "market", "Clear a market from a file, away from the chain."),
     "init": ("node.cli.init", "init", "Make a validator's home."),
     "start": ("node.cli.start", "start", "Run a validator."),
 }

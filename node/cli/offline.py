@@ -1,0 +1,60 @@
+"""Commands that need no network: they read a file, run the contracts' own functions, and print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gridbft.rows import InputFault
+from node.cli.output import BAD_INPUT, InputError, faults, json_option, print_json, print_table
+
+file_type = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+
+
+def run_offline(compute: Callable[[str], dict[str, Any]], file: Path, as_json: bool) -> dict[str, Any]:
+    """What `compute` makes of the file's text ("-" is the standard input). Ends the process with 2 on bad input."""
+    with faults(as_json):
+        text = _read(file)
+        try:
+            return compute(text)
+        except InputFault as fault:
+            click.echo(f"error: {file}: {fault}", err=True)
+            if as_json:
+                place = {"table": fault.table, "row": fault.row, "field": fault.field}
+                print_json({"ok": False, "error": "BAD_INPUT", "message": str(fault), **place})
+            sys.exit(BAD_INPUT)
+
+
+def _read(file: Path) -> str:
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 text: byte {error.start}") from error
+
+
+@click.group()
+def market() -> None:
+    """Clear a market away from the chain."""
+
+
+@market.command()
+@click.option("--orders", required=True, type=file_type, help="JSON with bids and asks; - is the standard input.")
+@json_option
+def clear(orders: Path, as_json: bool) -> None:
+    """Clear the call auction of one product, by the function that the market contract runs."""
+    from gridbft.offline import clear_market
+
+    found = run_offline(clear_market, orders, as_json)
+    if as_json:
+        print_json(found)
+        return
+    price = found["price_micros_per_kwh"]
+    click.echo("no trade" if price is None else f"{found['quantity_wh']} Wh at {price} micros per kWh")
+    rows = [(str(fill["id"]), str(fill["filled_wh"])) for fill in found["fills"]]
+    print_table("", ("order", "filled Wh"), rows, numeric=("filled Wh",))
