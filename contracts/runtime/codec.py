@@ -75,14 +75,19 @@ def _frozen(key: Any) -> Any:
 def _big(value: int) -> msgpack.ExtType:
     if not INT_MIN <= value <= INT_MAX:
         raise Unencodable("INT_OVERFLOW")
-    return msgpack.ExtType(EXT_BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+    return msgpack.ExtType(EXT_BIG_INT, value.to_bytes(_width(value), "big", signed=True))
+
+
+def _width(value: int) -> int:
+    """Bytes of the shortest two's complement form."""
+    return (value if value >= 0 else ~value).bit_length() // 8 + 1
 
 
 def _from_ext(code: int, data: bytes) -> int:
     if code != EXT_BIG_INT or not 1 <= len(data) <= INT_BITS // 8:
         raise ValueError("unknown extension")
     value = int.from_bytes(data, "big", signed=True)
-    if _SMALL_MIN <= value <= _SMALL_MAX or len(data) != value.bit_length() // 8 + 1:
+    if _SMALL_MIN <= value <= _SMALL_MAX or len(data) != _width(value):
         raise ValueError("an integer in a longer form than it needs")
     return value
 

@@ -198,9 +198,6 @@ KEYWORDS: Final = frozenset(
         "while",
         "with",
         "yield",
-        "match",
-        "case",
-        "type",
     ]
 )
 

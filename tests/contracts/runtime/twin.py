@@ -37,12 +37,12 @@ def attempt(run: Any, *args: Any) -> Any:
     try:
         return (run(*args),)
     except ContractError as refusal:
-        return _Refusal(refusal.code)
+        return RefusedError(refusal.code)
 
 
-class _Refusal(ContractError):
+class RefusedError(ContractError):
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Refusal) and other.code == self.code
+        return isinstance(other, RefusedError) and other.code == self.code
 
     __hash__ = None  # type: ignore[assignment]
 
