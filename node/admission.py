@@ -69,10 +69,11 @@ Validators = Callable[[int], ValidatorSet | None]
 
 
 class Door:
-    """`known` gives a transaction that this node verified before, by its envelope digest."""
+    """`known` gives a transaction that this node verified before, by its envelope digest. Without a pool, signatures are
+    checked at once: no method then waits for anything."""
 
     def __init__(
-        self, chain_id: str, known: Callable[[bytes], Tx | None], validators: Validators, pool: Executor
+        self, chain_id: str, known: Callable[[bytes], Tx | None], validators: Validators, pool: Executor | None
     ) -> None:
         self._chain_id = chain_id
         self._mempool_knows = known

@@ -33,9 +33,9 @@ def verify_all(items: Sequence[SignedBytes]) -> list[bool]:
     return [verify(item.public_key, item.message, item.signature) for item in items]
 
 
-async def verify_in(pool: Executor, items: Sequence[SignedBytes]) -> list[bool]:
-    """Like `verify_all`, in the pool's threads."""
-    if len(items) <= 1:  # a hop to a thread and back costs more than it spares
+async def verify_in(pool: Executor | None, items: Sequence[SignedBytes]) -> list[bool]:
+    """Like `verify_all`, in the pool's threads; without a pool here and now, and nothing is waited for."""
+    if pool is None or len(items) <= 1:  # a hop to a thread and back costs more than it spares
         return verify_all(items)
     loop = asyncio.get_running_loop()
     chunks = [items[at : at + CHUNK] for at in range(0, len(items), CHUNK)]
