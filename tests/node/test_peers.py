@@ -245,3 +245,12 @@ def test_a_hello_of_one_session_is_worth_nothing_in_another() -> None:
     assert check_hello(hello, CHAIN, members, own, ed25519.verify) == friend.member
     assert isinstance(check_hello(hello, CHAIN, members, stolen, ed25519.verify), Stranger)
     assert isinstance(check_hello(make_hello(thief.me), CHAIN, members, stolen, ed25519.verify), Stranger)
+
+
+def test_a_member_with_another_certificate_than_the_pinned_one_is_a_stranger() -> None:
+    friend = _party(1)
+    other = make_tls_identity("other", utc_now())
+    hello = make_hello(replace(friend.me, tls=other))
+    shown = certificate_digest(other.certificate)
+    found = check_hello(hello, CHAIN, {friend.id: friend.member}, shown, ed25519.verify)
+    assert found == Stranger("the certificate is not the one pinned for node-1")

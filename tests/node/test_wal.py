@@ -101,6 +101,15 @@ def test_a_log_goes_on_after_a_torn_tail() -> None:
     assert _reopened(disk.files[LOG])[0] == (first, second)
 
 
+def test_a_frame_smuggled_inside_a_block_never_passes_for_one() -> None:
+    """Blocks hold what clients wrote: a copy of a real frame in a torn record is neither read nor taken for damage."""
+    first = LoggedLock(Height(1), b"one")
+    raw, ends = _written([(first,)])
+    smuggled = LoggedBlock(Height(1), raw[HEADER_BYTES:] * 3)
+    torn = _written([(first,), (smuggled,)])[0][:-1]
+    assert _reopened(torn)[:2] == ((first,), len(torn) - ends[-1])
+
+
 def test_another_file_is_never_taken_for_a_log() -> None:
     with pytest.raises(WalCorruptError, match="another file"):
         _reopened(b"key = 1\n" * 20)
