@@ -70,6 +70,16 @@ class ProvedQuery:
     commit_bytes: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class ProvedKey:
+    """A key's value after `height`, under the state root of header `height` + 1."""
+
+    read: ProvedRead
+    height: int
+    header_bytes: bytes
+    commit_bytes: bytes
+
+
 class Ledger:
     """Opens the chain in `kv`, or begins it from the genesis. `verify` checks the signatures of commits."""
 
@@ -212,6 +222,17 @@ class Ledger:
         _read_sources(recorder)
         reads = tuple(ProvedRead(key, value, tree.prove(key)) for key, value in recorder.seen.items())
         return ProvedQuery(outcome, self.head.height - 1, reads, vouching[1], commit_bytes)
+
+    def prove_key(self, key: bytes) -> ProvedKey | None:
+        """One key of the newest state that a decided header vouches for, present or absent; None at height 0."""
+        past = self._provable()
+        vouching = self.store.header(self.head.height)
+        commit_bytes = self.store.commit_bytes(self.head.height)
+        if past is None or vouching is None or commit_bytes is None:
+            return None
+        state, tree = past
+        read = ProvedRead(key, state.get(key), tree.prove(key))
+        return ProvedKey(read, self.head.height - 1, vouching[1], commit_bytes)
 
     def simulate(self, sender: str, calls: Sequence[TxCall], gas_limit: int) -> CallsOutcome:
         """Runs calls as the next block would, and forgets what they write."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from chain.directory import ContractInfo
-from chain.ledger import ProvedQuery
+from chain.ledger import ProvedKey, ProvedQuery
 from chain.merkle import ListProof
 from chain.refusal import Refusal
+from chain.stateproof import StateProof
 from contracts.runtime.api import Outcome
 from gridbft.v1 import chain_pb2, client_pb2
 
@@ -46,14 +47,27 @@ def proved(query: ProvedQuery) -> client_pb2.QueryResponse:
                 key=read.key,
                 present=read.value is not None,
                 value=read.value or b"",
-                proof=chain_pb2.StateProof(
-                    siblings=read.proof.siblings,
-                    leaf_key_hash=read.proof.leaf_key_hash,
-                    leaf_value_hash=read.proof.leaf_value_hash,
-                ),
+                proof=state_proof(read.proof),
             )
         )
     return response
+
+
+def state(value: bytes | None, height: int) -> client_pb2.GetStateResponse:
+    return client_pb2.GetStateResponse(present=value is not None, value=value or b"", height=height)
+
+
+def proved_state(found: ProvedKey) -> client_pb2.GetStateResponse:
+    response = state(found.read.value, found.height)
+    response.proof.CopyFrom(state_proof(found.read.proof))
+    response.header, response.commit = found.header_bytes, found.commit_bytes
+    return response
+
+
+def state_proof(proof: StateProof) -> chain_pb2.StateProof:
+    return chain_pb2.StateProof(
+        siblings=proof.siblings, leaf_key_hash=proof.leaf_key_hash, leaf_value_hash=proof.leaf_value_hash
+    )
 
 
 def list_proof(proof: ListProof) -> chain_pb2.ListProof:

@@ -28,6 +28,7 @@ from node.subscriptions import Filter, PrunedError, Subscriptions
 MAX_BATCH_TXS = 4_000
 MAX_ARGS_BYTES = 128 * 1024
 MAX_NAME_CHARS = 64
+MAX_KEY_BYTES = 1_024
 MAX_FILTERS = 64
 QUERY_GAS = 50_000_000
 WAIT_SECONDS = 60.0  # where the caller sets no deadline of its own
@@ -140,13 +141,27 @@ class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
         outcome, height = self._ledger.query(request.contract, request.view, args, request.sender, QUERY_GAS)
         return answers.queried(outcome, height)
 
-    async def _proved(self, request: client_pb2.QueryRequest, args: bytes, context: Any) -> ProvedQuery:
-        """On the outcome of the newest block with transactions, once a decided header vouches for it. Where that takes
-        too long, on the outcome before: the answer says its height."""
+    async def GetState(self, request: client_pb2.GetStateRequest, context: Any) -> client_pb2.GetStateResponse:  # noqa: N802
+        if len(request.key) > MAX_KEY_BYTES:
+            await _refuse(context, f"a key of the state has at most {MAX_KEY_BYTES} bytes, this one {len(request.key)}")
+        if not request.prove:
+            return answers.state(self._ledger.view.get(request.key), self._ledger.head.height)
+        await self._until_vouched()
+        found = self._ledger.prove_key(request.key)
+        if found is None:
+            await _abort(context, grpc.StatusCode.UNAVAILABLE, "no decided header vouches for a state yet: ask again")
+        return answers.proved_state(found)
+
+    async def _until_vouched(self) -> None:
+        """Waits until a decided header vouches for the outcome of the newest block with transactions. Where that takes
+        too long, an answer is on the outcome before: it says its height."""
         head = self._ledger.head.height
         if head == 0 or self._ledger.store.receipts(head):
             with suppress(TimeoutError):  # then the older outcome is proved, or none at height 0
                 await asyncio.wait_for(self._tip.reach(head + 1), PROOF_WAIT_SECONDS)
+
+    async def _proved(self, request: client_pb2.QueryRequest, args: bytes, context: Any) -> ProvedQuery:
+        await self._until_vouched()
         found = self._ledger.prove_query(request.contract, request.view, args, request.sender, QUERY_GAS)
         if found is None:
             await _abort(context, grpc.StatusCode.UNAVAILABLE, "no decided header vouches for a state yet: ask again")

@@ -297,6 +297,67 @@ class QueryResponse(_message.Message):
 Global___QueryResponse: _TypeAlias = QueryResponse  # noqa: Y015
 
 @_typing.final
+class GetStateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PROVE_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """as in the state tree: "contract/name/" and the canonical msgpack of a map's key"""
+    prove: _builtins.bool
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        prove: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "prove", b"prove"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStateRequest: _TypeAlias = GetStateRequest  # noqa: Y015
+
+@_typing.final
+class GetStateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRESENT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    present: _builtins.bool
+    value: _builtins.bytes
+    height: _builtins.int
+    """the height whose outcome was read"""
+    header: _builtins.bytes
+    commit: _builtins.bytes
+    @_builtins.property
+    def proof(self) -> _chain_pb2.StateProof:
+        """With `prove`: under the state_root of `header` (height + 1), which `commit` decides."""
+
+    def __init__(
+        self,
+        *,
+        present: _builtins.bool = ...,
+        value: _builtins.bytes = ...,
+        height: _builtins.int = ...,
+        proof: _chain_pb2.StateProof | None = ...,
+        header: _builtins.bytes = ...,
+        commit: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "header", b"header", "height", b"height", "present", b"present", "proof", b"proof", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStateResponse: _TypeAlias = GetStateResponse  # noqa: Y015
+
+@_typing.final
 class GetBlockRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

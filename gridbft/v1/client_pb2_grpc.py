@@ -59,6 +59,11 @@ class LedgerServiceStub:
                 request_serializer=gridbft_dot_v1_dot_client__pb2.GetBlockRequest.SerializeToString,
                 response_deserializer=gridbft_dot_v1_dot_client__pb2.GetBlockResponse.FromString,
                 _registered_method=True)
+        self.GetState = channel.unary_unary(
+                '/gridbft.v1.LedgerService/GetState',
+                request_serializer=gridbft_dot_v1_dot_client__pb2.GetStateRequest.SerializeToString,
+                response_deserializer=gridbft_dot_v1_dot_client__pb2.GetStateResponse.FromString,
+                _registered_method=True)
         self.GetReceipt = channel.unary_unary(
                 '/gridbft.v1.LedgerService/GetReceipt',
                 request_serializer=gridbft_dot_v1_dot_client__pb2.GetReceiptRequest.SerializeToString,
@@ -119,6 +124,13 @@ class LedgerServiceServicer:
 
     def GetBlock(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetState(self, request, context):
+        """The value of one key of the state; with `prove`, on the last state that a commit vouches for, with its proof.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -184,6 +196,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetBlock,
                     request_deserializer=gridbft_dot_v1_dot_client__pb2.GetBlockRequest.FromString,
                     response_serializer=gridbft_dot_v1_dot_client__pb2.GetBlockResponse.SerializeToString,
+            ),
+            'GetState': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetState,
+                    request_deserializer=gridbft_dot_v1_dot_client__pb2.GetStateRequest.FromString,
+                    response_serializer=gridbft_dot_v1_dot_client__pb2.GetStateResponse.SerializeToString,
             ),
             'GetReceipt': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReceipt,
@@ -346,6 +363,33 @@ class LedgerService:
             '/gridbft.v1.LedgerService/GetBlock',
             gridbft_dot_v1_dot_client__pb2.GetBlockRequest.SerializeToString,
             gridbft_dot_v1_dot_client__pb2.GetBlockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridbft.v1.LedgerService/GetState',
+            gridbft_dot_v1_dot_client__pb2.GetStateRequest.SerializeToString,
+            gridbft_dot_v1_dot_client__pb2.GetStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

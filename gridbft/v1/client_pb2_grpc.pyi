@@ -40,6 +40,8 @@ class LedgerServiceStub:
     Query: _grpc.UnaryUnaryMultiCallable[_client_pb2.QueryRequest, _client_pb2.QueryResponse]
     """Runs a view; with `prove`, on the last state that a commit vouches for, with a proof for every key read."""
     GetBlock: _grpc.UnaryUnaryMultiCallable[_client_pb2.GetBlockRequest, _client_pb2.GetBlockResponse]
+    GetState: _grpc.UnaryUnaryMultiCallable[_client_pb2.GetStateRequest, _client_pb2.GetStateResponse]
+    """The value of one key of the state; with `prove`, on the last state that a commit vouches for, with its proof."""
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_client_pb2.GetReceiptRequest, _client_pb2.GetReceiptResponse]
     """A receipt by transaction id; with `wait` it waits until the transaction is final."""
     Subscribe: _grpc.UnaryStreamMultiCallable[_client_pb2.SubscribeRequest, _client_pb2.SubscribeResponse]
@@ -62,6 +64,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     Query: _aio.UnaryUnaryMultiCallable[_client_pb2.QueryRequest, _client_pb2.QueryResponse]  # type: ignore[assignment]
     """Runs a view; with `prove`, on the last state that a commit vouches for, with a proof for every key read."""
     GetBlock: _aio.UnaryUnaryMultiCallable[_client_pb2.GetBlockRequest, _client_pb2.GetBlockResponse]  # type: ignore[assignment]
+    GetState: _aio.UnaryUnaryMultiCallable[_client_pb2.GetStateRequest, _client_pb2.GetStateResponse]  # type: ignore[assignment]
+    """The value of one key of the state; with `prove`, on the last state that a commit vouches for, with its proof."""
     GetReceipt: _aio.UnaryUnaryMultiCallable[_client_pb2.GetReceiptRequest, _client_pb2.GetReceiptResponse]  # type: ignore[assignment]
     """A receipt by transaction id; with `wait` it waits until the transaction is final."""
     Subscribe: _aio.UnaryStreamMultiCallable[_client_pb2.SubscribeRequest, _client_pb2.SubscribeResponse]  # type: ignore[assignment]
@@ -111,6 +115,14 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _client_pb2.GetBlockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_client_pb2.GetBlockResponse, _abc.Awaitable[_client_pb2.GetBlockResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetState(
+        self,
+        request: _client_pb2.GetStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_pb2.GetStateResponse, _abc.Awaitable[_client_pb2.GetStateResponse]]:
+        """The value of one key of the state; with `prove`, on the last state that a commit vouches for, with its proof."""
 
     @_abc_1.abstractmethod
     def GetReceipt(
