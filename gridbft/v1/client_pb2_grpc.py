@@ -89,6 +89,11 @@ class LedgerServiceStub:
                 request_serializer=gridbft_dot_v1_dot_client__pb2.GetAccountRequest.SerializeToString,
                 response_deserializer=gridbft_dot_v1_dot_client__pb2.GetAccountResponse.FromString,
                 _registered_method=True)
+        self.ListEvidence = channel.unary_unary(
+                '/gridbft.v1.LedgerService/ListEvidence',
+                request_serializer=gridbft_dot_v1_dot_client__pb2.ListEvidenceRequest.SerializeToString,
+                response_deserializer=gridbft_dot_v1_dot_client__pb2.ListEvidenceResponse.FromString,
+                _registered_method=True)
 
 
 class LedgerServiceServicer:
@@ -169,6 +174,13 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEvidence(self, request, context):
+        """Validators that were caught signing twice, in the order in which blocks took the evidence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -226,6 +238,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetAccount,
                     request_deserializer=gridbft_dot_v1_dot_client__pb2.GetAccountRequest.FromString,
                     response_serializer=gridbft_dot_v1_dot_client__pb2.GetAccountResponse.SerializeToString,
+            ),
+            'ListEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvidence,
+                    request_deserializer=gridbft_dot_v1_dot_client__pb2.ListEvidenceRequest.FromString,
+                    response_serializer=gridbft_dot_v1_dot_client__pb2.ListEvidenceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -525,6 +542,33 @@ class LedgerService:
             '/gridbft.v1.LedgerService/GetAccount',
             gridbft_dot_v1_dot_client__pb2.GetAccountRequest.SerializeToString,
             gridbft_dot_v1_dot_client__pb2.GetAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridbft.v1.LedgerService/ListEvidence',
+            gridbft_dot_v1_dot_client__pb2.ListEvidenceRequest.SerializeToString,
+            gridbft_dot_v1_dot_client__pb2.ListEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

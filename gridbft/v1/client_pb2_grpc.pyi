@@ -51,6 +51,8 @@ class LedgerServiceStub:
     """The contracts on the chain with their interfaces."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_client_pb2.GetAccountRequest, _client_pb2.GetAccountResponse]
     """The next nonce of an account: committed, and counting what waits in this node's mempool."""
+    ListEvidence: _grpc.UnaryUnaryMultiCallable[_client_pb2.ListEvidenceRequest, _client_pb2.ListEvidenceResponse]
+    """Validators that were caught signing twice, in the order in which blocks took the evidence."""
 
 @_typing.type_check_only
 class LedgerServiceAsyncStub(LedgerServiceStub):
@@ -75,6 +77,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """The contracts on the chain with their interfaces."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_client_pb2.GetAccountRequest, _client_pb2.GetAccountResponse]  # type: ignore[assignment]
     """The next nonce of an account: committed, and counting what waits in this node's mempool."""
+    ListEvidence: _aio.UnaryUnaryMultiCallable[_client_pb2.ListEvidenceRequest, _client_pb2.ListEvidenceResponse]  # type: ignore[assignment]
+    """Validators that were caught signing twice, in the order in which blocks took the evidence."""
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -162,5 +166,13 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_client_pb2.GetAccountResponse, _abc.Awaitable[_client_pb2.GetAccountResponse]]:
         """The next nonce of an account: committed, and counting what waits in this node's mempool."""
+
+    @_abc_1.abstractmethod
+    def ListEvidence(
+        self,
+        request: _client_pb2.ListEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_pb2.ListEvidenceResponse, _abc.Awaitable[_client_pb2.ListEvidenceResponse]]:
+        """Validators that were caught signing twice, in the order in which blocks took the evidence."""
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -39,12 +39,35 @@ class PeerServiceStub:
                 request_serializer=gridbft_dot_v1_dot_peer__pb2.PeerMessage.SerializeToString,
                 response_deserializer=gridbft_dot_v1_dot_peer__pb2.PeerMessage.FromString,
                 _registered_method=True)
+        self.GetSnapshot = channel.unary_unary(
+                '/gridbft.v1.PeerService/GetSnapshot',
+                request_serializer=gridbft_dot_v1_dot_peer__pb2.GetSnapshotRequest.SerializeToString,
+                response_deserializer=gridbft_dot_v1_dot_peer__pb2.GetSnapshotResponse.FromString,
+                _registered_method=True)
+        self.GetSnapshotChunk = channel.unary_unary(
+                '/gridbft.v1.PeerService/GetSnapshotChunk',
+                request_serializer=gridbft_dot_v1_dot_peer__pb2.GetSnapshotChunkRequest.SerializeToString,
+                response_deserializer=gridbft_dot_v1_dot_peer__pb2.GetSnapshotChunkResponse.FromString,
+                _registered_method=True)
 
 
 class PeerServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Connect(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSnapshot(self, request, context):
+        """The newest snapshot this node has; NOT_FOUND without one. Members only, like everything here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSnapshotChunk(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -57,6 +80,16 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.Connect,
                     request_deserializer=gridbft_dot_v1_dot_peer__pb2.PeerMessage.FromString,
                     response_serializer=gridbft_dot_v1_dot_peer__pb2.PeerMessage.SerializeToString,
+            ),
+            'GetSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSnapshot,
+                    request_deserializer=gridbft_dot_v1_dot_peer__pb2.GetSnapshotRequest.FromString,
+                    response_serializer=gridbft_dot_v1_dot_peer__pb2.GetSnapshotResponse.SerializeToString,
+            ),
+            'GetSnapshotChunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSnapshotChunk,
+                    request_deserializer=gridbft_dot_v1_dot_peer__pb2.GetSnapshotChunkRequest.FromString,
+                    response_serializer=gridbft_dot_v1_dot_peer__pb2.GetSnapshotChunkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +119,60 @@ class PeerService:
             '/gridbft.v1.PeerService/Connect',
             gridbft_dot_v1_dot_peer__pb2.PeerMessage.SerializeToString,
             gridbft_dot_v1_dot_peer__pb2.PeerMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridbft.v1.PeerService/GetSnapshot',
+            gridbft_dot_v1_dot_peer__pb2.GetSnapshotRequest.SerializeToString,
+            gridbft_dot_v1_dot_peer__pb2.GetSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSnapshotChunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridbft.v1.PeerService/GetSnapshotChunk',
+            gridbft_dot_v1_dot_peer__pb2.GetSnapshotChunkRequest.SerializeToString,
+            gridbft_dot_v1_dot_peer__pb2.GetSnapshotChunkResponse.FromString,
             options,
             channel_credentials,
             insecure,

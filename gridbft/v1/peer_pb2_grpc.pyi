@@ -32,11 +32,17 @@ class PeerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PeerServiceAsyncStub: ...
     Connect: _grpc.StreamStreamMultiCallable[_peer_pb2.PeerMessage, _peer_pb2.PeerMessage]
+    GetSnapshot: _grpc.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotRequest, _peer_pb2.GetSnapshotResponse]
+    """The newest snapshot this node has; NOT_FOUND without one. Members only, like everything here."""
+    GetSnapshotChunk: _grpc.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotChunkRequest, _peer_pb2.GetSnapshotChunkResponse]
 
 @_typing.type_check_only
 class PeerServiceAsyncStub(PeerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.StreamStreamMultiCallable[_peer_pb2.PeerMessage, _peer_pb2.PeerMessage]  # type: ignore[assignment]
+    GetSnapshot: _aio.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotRequest, _peer_pb2.GetSnapshotResponse]  # type: ignore[assignment]
+    """The newest snapshot this node has; NOT_FOUND without one. Members only, like everything here."""
+    GetSnapshotChunk: _aio.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotChunkRequest, _peer_pb2.GetSnapshotChunkResponse]  # type: ignore[assignment]
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -45,5 +51,20 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_peer_pb2.PeerMessage],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerMessage], _abc.AsyncIterator[_peer_pb2.PeerMessage]]: ...
+
+    @_abc_1.abstractmethod
+    def GetSnapshot(
+        self,
+        request: _peer_pb2.GetSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.GetSnapshotResponse, _abc.Awaitable[_peer_pb2.GetSnapshotResponse]]:
+        """The newest snapshot this node has; NOT_FOUND without one. Members only, like everything here."""
+
+    @_abc_1.abstractmethod
+    def GetSnapshotChunk(
+        self,
+        request: _peer_pb2.GetSnapshotChunkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.GetSnapshotChunkResponse, _abc.Awaitable[_peer_pb2.GetSnapshotChunkResponse]]: ...
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
