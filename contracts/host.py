@@ -201,7 +201,9 @@ def call(contract: str, function: str, *args: Any) -> Any:
 
 
 def replace(record: R, **fields: Any) -> R:
-    """A copy of the record with some fields changed."""
+    """A copy of the record with some fields changed; a field that it does not have is TYPE_ERROR."""
+    if not set(fields) <= set(getattr(record, "_fields", ())):
+        raise ContractError("TYPE_ERROR")
     changed: R = record._replace(**fields)  # type: ignore[attr-defined]
     return changed
 

@@ -23,6 +23,7 @@ from contracts.runtime.vocabulary import (
 )
 
 MAX_EVENT_FIELDS = 32
+MAX_LOCALS = 96
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _EVENT = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 
@@ -108,6 +109,8 @@ class _Body:
             self.binding(arg, arg.arg)
         if len(set(names)) != len(names):
             self.refuse(node, "SHADOWING", "a parameter stands twice")
+        if len(self.scopes[0]) > MAX_LOCALS:
+            self.refuse(node, "LOCALS", f"at most {MAX_LOCALS} variables in a function: split it")
         self.statements(node.body, in_loop=False)
 
     def refuse(self, node: ast.AST, code: str, message: str) -> None:

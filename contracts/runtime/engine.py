@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from contracts.runtime import gas
+from contracts.runtime import gas, integers, ops
 from contracts.runtime.api import Call, Outcome, StateView
 from contracts.runtime.codes import code_of
 from contracts.runtime.compiler import FILE_NAME
 from contracts.runtime.errors import ContractError, RuntimeFault
 from contracts.runtime.machine import Machine, Verifier
 from contracts.runtime.ops import OutOfGas
-from contracts.runtime.ops import __file__ as _operations_file
+
+# What is raised here, or in a contract's own lines, is the contract's doing.
+_OPERATIONS = frozenset({FILE_NAME, *(part.__code__.co_filename for part in (integers.bound, ops.dict_key))})
 
 
 class MeteredRuntime:
@@ -60,7 +62,7 @@ class MeteredRuntime:
 def _code_of(error: Exception) -> str:
     """The code of an error that the contract's own lines or operations raised; anything else is a fault of ours."""
     code = code_of(error)
-    if code is not None and _innermost_file(error.__traceback__) in (FILE_NAME, _operations_file):
+    if code is not None and _innermost_file(error.__traceback__) in _OPERATIONS:
         return code
     raise RuntimeFault(f"{type(error).__name__} in the runtime: {error}") from error
 

@@ -1,4 +1,4 @@
-"""What everything costs. One unit is about ten nanoseconds of one core, so a million gas is about ten milliseconds.
+"""What everything costs. One unit is about five nanoseconds of one core, so a million gas is about five milliseconds.
 
 Static costs are added up by the compiler along its own walk of the source and charged once for each basic block; costs by
 size are charged by the operation at run time, before it does its work.
@@ -29,9 +29,10 @@ HASH: Final = 100  # sha256, address_of
 SIGNATURE: Final = 12_000  # ed25519_verify
 
 # --- by size
-BYTES_PER_UNIT: Final = 16  # text and bytes that are made, joined, cut or searched: one unit for each so many
+BYTES_PER_UNIT: Final = 4  # text and bytes that are made, joined, cut or searched: one unit for each so many
 VALUE_BYTE: Final = 1  # each byte of a stored value, read or written, of an argument, a result or an event
-WEIGHT: Final = 6  # each element that a comparison, a copy or a sort may touch
+WEIGHT: Final = 8  # each element that a comparison, a copy or a sort may touch
+TEXT_PER_ELEMENT: Final = 64  # text inside of what is compared or sorted weighs one element for each so many characters
 
 
 def sort_cost(count: int, weight: int) -> int:

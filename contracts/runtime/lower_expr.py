@@ -27,6 +27,7 @@ COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.In: "_in",
     ast.NotIn: "_not_in",
 }
+_CALL_COSTS = {"sha256": gas.HASH, "address_of": gas.HASH, "ed25519_verify": gas.SIGNATURE, "call": gas.CROSS_CALL}
 _DIRECT = frozenset({"len", "ord", "range", "bool"})  # O(1), and nothing to bound
 
 
@@ -237,6 +238,7 @@ class Expressions:
             found = invoke(f"_{right.id}_has", self.value(left))
             return ast.UnaryOp(op=ast.Not(), operand=found) if isinstance(op, ast.NotIn) else found
         if self.is_cheap(op, left, right):
+            self.cost += gas.GENERAL if self.kinds.of(left) == self.kinds.of(right) == "str" else 0
             return ast.Compare(left=self.term(left), ops=[op], comparators=[self.term(right)])
         return self.comparison_of(op, left, right, self.value(left), self.value(right))
 
@@ -326,7 +328,7 @@ class Expressions:
         match node:
             case ast.Call(func=ast.Name(id=name)) if name in ITERATORS:
                 self.cost += gas.METHOD
-                args = [self.value(arg) for arg in node.args]
+                args = [self.iterable(arg) if self.is_iterator(arg) else self.value(arg) for arg in node.args]
                 return invoke("_zip", self.flag(node), *args) if name == "zip" else invoke(f"_{name}", *args)
             case ast.Call(func=ast.Name(id="range")):
                 return self.value(node)
@@ -375,16 +377,11 @@ class Expressions:
         if name in ("abs", *_DIRECT):
             self.cost += gas.METHOD
             return invoke(name, *[self.term(arg) for arg in node.args])
-        self.cost += {
-            "sha256": gas.HASH,
-            "address_of": gas.HASH,
-            "ed25519_verify": gas.SIGNATURE,
-            "call": gas.CROSS_CALL,
-        }.get(name, gas.METHOD)
+        self.cost += _CALL_COSTS.get(name, gas.METHOD)
         args = [self.iterable(arg) if self.is_iterator(arg) else self.value(arg) for arg in node.args]
-        return invoke(
-            f"_{name}" if name not in ("int", "str") else f"_to_{name}", *args, *[flag.value for flag in node.keywords]
-        )
+        if name == "sorted":
+            args.append(self.flag(node))
+        return invoke(f"_to_{name}" if name in ("int", "str") else f"_{name}", *args)
 
     def is_iterator(self, node: ast.expr) -> bool:
         return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ITERATORS

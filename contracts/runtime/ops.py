@@ -11,12 +11,16 @@ from types import CellType
 from typing import Any, NoReturn
 
 from contracts.runtime import gas
-from contracts.runtime.codec import INT_MAX, INT_MIN, MAX_DEPTH, MAX_ITEMS, MAX_TEXT
+from contracts.runtime.codec import MAX_DEPTH, MAX_ITEMS, MAX_TEXT
 from contracts.runtime.errors import ContractError
+from contracts.runtime.integers import bit_or, bound, divide, modulo, power, require_int, require_str, shift_left
 
 KEY_BOUND = 1 << 60  # beyond, chosen integers could share one hash and make a dict crawl
 _SCALARS = frozenset({int, bool, str, bytes, type(None)})
 _ITERABLE = frozenset({list, tuple, str, bytes, range})
+_ITERATORS = frozenset(
+    {enumerate, zip, type(reversed([])), type(reversed(())), type(reversed(range(1))), type(reversed(range(1 << 70)))}
+)
 
 
 class OutOfGas(Exception):  # noqa: N818 - reads as what happened
@@ -25,24 +29,6 @@ class OutOfGas(Exception):  # noqa: N818 - reads as what happened
 
 def out_of_gas() -> NoReturn:
     raise OutOfGas
-
-
-def bound(value: int) -> int:
-    if not INT_MIN <= value <= INT_MAX:
-        raise ContractError("INT_OVERFLOW")
-    return value
-
-
-def require_int(value: Any) -> int:
-    if type(value) is not int and type(value) is not bool:
-        raise ContractError("TYPE_ERROR")
-    return value
-
-
-def require_str(value: Any) -> str:
-    if type(value) is not str:
-        raise ContractError("TYPE_ERROR")
-    return value
 
 
 def dict_key(key: Any) -> Any:
@@ -124,12 +110,17 @@ class Operations:
         kind = type(value)
         if kind is range:
             return 1
-        self.charge(gas.WEIGHT * (1 + len(value)))
         weight = 1 + len(value)
-        for item in value.values() if kind is dict else value if kind not in (str, bytes) else ():
-            if type(item) not in _SCALARS:
-                weight += self._weigh(item, depth + 1)
-        return weight
+        self.charge(gas.WEIGHT * weight)
+        inside = 0
+        for item in value.values() if kind is dict else value:
+            item_kind = type(item)
+            if item_kind is str or item_kind is bytes:
+                weight += len(item) // gas.TEXT_PER_ELEMENT
+            elif item_kind not in _SCALARS:
+                inside += self._weigh(item, depth + 1)
+        self.charge(gas.WEIGHT * (weight - 1 - len(value)))
+        return weight + inside
 
     # --- comparing
 
@@ -166,7 +157,8 @@ class Operations:
         if kind is str or kind is bytes:
             self.charge((len(holder) + 1) // gas.BYTES_PER_UNIT)
         elif type(item) in _SCALARS and isinstance(holder, list | tuple):
-            self.charge(gas.WEIGHT * len(holder))
+            text = len(item) // gas.TEXT_PER_ELEMENT if isinstance(item, str | bytes) else 0
+            self.charge(gas.WEIGHT * len(holder) * (1 + text))
         else:
             self.weigh(holder)
         return bool(item in holder)
@@ -255,7 +247,7 @@ class Operations:
         """The value itself, or a dict's keys as they are now."""
         if type(value) is dict:
             return self._keys(value)
-        if type(value) in _ITERABLE or isinstance(value, tuple):
+        if type(value) in _ITERABLE or type(value) in _ITERATORS or isinstance(value, tuple):
             return value
         raise ContractError("TYPE_ERROR")
 
@@ -281,7 +273,7 @@ class Operations:
             self.charge(gas.WEIGHT * size)
             return list(values)
         collected: list[Any] = []
-        if kind not in (enumerate, zip, type(reversed([])), type(reversed(())), type(reversed(range(0)))):
+        if kind not in _ITERATORS:
             raise ContractError("TYPE_ERROR")
         for item in values:
             self.charge(gas.WEIGHT)
@@ -395,9 +387,9 @@ class Operations:
     def do_m_join(self, separator: Any, parts: Any) -> str:
         items = self._collect(parts)
         size = sum(len(require_str(item)) + len(require_str(separator)) for item in items)
-        self.charge(size // gas.BYTES_PER_UNIT)
         if size > 2 * MAX_TEXT:
             raise ContractError("VALUE_TOO_LARGE")
+        self.charge(size // gas.BYTES_PER_UNIT)
         return str(_text(separator.join(items)))
 
     # --- lists and dicts
@@ -439,7 +431,7 @@ class Operations:
         return list(holder.items())
 
     def do_replace(self, record: Any, fields: dict[str, Any]) -> Any:
-        if not isinstance(record, tuple) or type(record) is tuple:
+        if not isinstance(record, tuple) or not set(fields) <= set(getattr(type(record), "_fields", ())):
             raise ContractError("TYPE_ERROR")
         return record._replace(**fields)  # type: ignore[attr-defined]
 
@@ -454,38 +446,3 @@ def _like(text: Any, part: Any) -> Any:
     if type(text) not in (str, bytes) or type(part) is not type(text):
         raise ContractError("TYPE_ERROR")
     return text
-
-
-def power(base: Any, exponent: Any) -> int:
-    require_int(base)
-    if require_int(exponent) < 0:
-        raise ContractError("VALUE_ERROR")
-    if base in (0, 1, -1):
-        return int(base ** (exponent if exponent < 2 else 2 + exponent % 2))
-    if exponent > 256:
-        raise ContractError("INT_OVERFLOW")
-    return bound(base**exponent)
-
-
-def shift_left(value: Any, count: Any) -> int:
-    require_int(value)
-    if require_int(count) < 0:
-        raise ContractError("VALUE_ERROR")
-    if value == 0:
-        return 0
-    if count > 256:
-        raise ContractError("INT_OVERFLOW")
-    return bound(value << count)
-
-
-def modulo(a: Any, b: Any) -> int:
-    return require_int(a) % require_int(b)
-
-
-def bit_or(a: Any, b: Any) -> int:
-    return require_int(a) | require_int(b)
-
-
-def divide(a: Any, b: Any) -> tuple[int, int]:
-    quotient, rest = divmod(require_int(a), require_int(b))
-    return bound(quotient), rest

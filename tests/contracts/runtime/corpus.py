@@ -305,6 +305,7 @@ REFUSED_MODULES: list[tuple[str, str]] = [
     ("def g(n: int) -> int:\n    return g(n - 1)", "RECURSION"),
     ("# " + "x" * 70_000, "SOURCE_TOO_LARGE"),
     ("x = 1;" * 3_000, "SHADOWING"),
+    ("def g() -> None:\n" + "".join(f"    x{i} = 1\n" for i in range(97)), "LOCALS"),
 ]
 
 # Lines that run and must end with this code, whatever they were given.
@@ -412,6 +413,7 @@ BOMBS: list[tuple[str, str]] = [
     ("i = 0\nwhile True:\n    counts[str(i)] = i\n    i += 1", "OUT_OF_GAS"),
     ("x = [b'x' * 4000 for i in range(1000)]\nfor b in x:\n    y = sha256(b)", "OUT_OF_GAS"),
     ("for i in range(1000):\n    y = ed25519_verify(b'', b'', b'')", "OUT_OF_GAS"),
+    ("x = replace(Point(1, 'a'), x=2)\ny: Any = (1, 2)\nx = replace(y, x=2)", "TYPE_ERROR"),
     ("fail('STOP')", "STOP"),
     ("require(n > 0, 'ZERO')", "ZERO"),
 ]

@@ -62,6 +62,10 @@ RESULTS: list[tuple[str, list[int]]] = [
     ("return [i * 10 + j for i in range(2) for j in range(3) if i != j]", [1, 2, 10, 12]),
     ("return [a + b for a, b in zip([1, 2], [10, 20])] + [i * v for i, v in enumerate([5, 6], 1)]", [11, 22, 5, 12]),
     ("return list(reversed([1, 2])) + sorted([3, 1, 2]) + sorted((2, 3), reverse=True)", [2, 1, 1, 2, 3, 3, 2]),
+    (
+        "return [i + a * b for i, (a, b) in enumerate(zip([1, 2], [3, 4]))] + [len(list(enumerate(zip([1], [2]))))]",
+        [3, 9, 1],
+    ),
     ("return [a + b + c for a, (b, c) in zip([1], [(2, 3)])]", [6]),
     (
         "return [min(3, 1), max([4, 9, 2]), sum((1, 2, 3)), abs(-4), len('abc'), int(all([1, 0])), int(any([0, 1]))]",
