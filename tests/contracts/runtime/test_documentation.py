@@ -1,0 +1,50 @@
+"""LANGUAGE.md says what the code does: every code, every cost, and an example that runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import contracts
+from contracts.runtime import gas
+from contracts.runtime.metered_world import MeteredWorld
+from contracts.runtime.world import World
+
+FOLDER = Path(contracts.__file__).parent
+TEXT = (FOLDER / "LANGUAGE.md").read_text()
+CODE = re.compile(r'"([A-Z][A-Z_]*[A-Z])"')
+NOT_CODES = {"CODE", "UPPER_SNAKE"}
+
+
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_every_code_in_the_source_is_explained() -> None:
+    found = {
+        code
+        for path in (FOLDER / "runtime").glob("*.py")
+        for line in path.read_text().splitlines()
+        for code in CODE.findall(line)
+    }
+    words = set(re.findall(r"[A-Z][A-Z_]+", TEXT))
+    assert found - words - NOT_CODES == set()
+
+
+def test_every_cost_is_the_one_that_is_charged() -> None:
+    costs = {name: value for name, value in vars(gas).items() if name.isupper()}
+    table = dict(re.findall(r"\(([A-Z_]+)\)[^|]*\| ([0-9]+)", TEXT))
+    divisors = {"BYTES_PER_UNIT": "4 characters", "TEXT_PER_ELEMENT": "64 characters"}
+    assert set(table) == set(costs)
+    for name, value in costs.items():
+        if name in divisors:
+            assert divisors[name].split()[0] == str(value)
+        else:
+            assert table[name] == str(value), name
+
+
+def test_the_worked_example_runs_in_both_worlds() -> None:
+    source, test, *_ = blocks()
+    for kind in (World, MeteredWorld):
+        lines = test.replace("World()", "kind()").replace('"savings.py"', "source").splitlines()[2:]
+        exec("\n".join(lines), {"kind": kind, "source": source})
