@@ -21,6 +21,7 @@ from chain.merkle import ListProof
 from chain.overlay import Overlay, Writes
 from chain.receipt import encode_receipt, pack_list
 from chain.refusal import Refusal
+from chain.snapshot import discard_unfinished
 from chain.stateproof import StateProof
 from chain.statetree import StateTree
 from chain.store import (
@@ -102,6 +103,7 @@ class Ledger:
         self._past: tuple[int, StateView, StateTree] | None = None
 
     def _begin(self, genesis: Genesis) -> Head:
+        discard_unfinished(self._kv)
         writes = genesis_state(self._runtime, genesis)
         change = StateTree(self._kv, TREE, ZERO_HASH).plan(writes)
         head = Head(0, BlockId(ZERO_HASH), genesis.time_ms, change.root, merkle.root([]))

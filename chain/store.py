@@ -3,6 +3,7 @@
 b<height>  encoded block            c<height>  the commit that decided it      r<height>  its receipts
 t<tx id>   height, index            s<key>     state value                     n...       state tree nodes
 u<height>  state values before the block (what undoes it)                      m<name>    the head and other marks
+h<height>  the header alone, of a block whose body is not kept (pruned, or below a restored snapshot)
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from consensus.types import BlockId, Commit
 from gridbft.v1 import chain_pb2 as pb
 
 BLOCK, COMMIT, RECEIPTS, TX, STATE, TREE, UNDO, MARK = b"b", b"c", b"r", b"t", b"s", b"n", b"u", b"m"
+HEADER = b"h"
 HEAD = MARK + b"head"
 EARLIEST = MARK + b"earliest"
 GENESIS = MARK + b"genesis"
+RESTORING = MARK + b"restoring"  # a snapshot's height, while its state is being written
 
 
 class CorruptStoreError(Exception):
@@ -109,25 +112,32 @@ class BlockStore:
         return raw
 
     def header(self, height: int) -> tuple[Header, bytes] | None:
-        """The header and its exact bytes."""
+        """The header and its exact bytes; kept also where the body is not."""
         raw = self._kv.get(at_height(BLOCK, height))
-        if raw is None:
+        if raw is not None:
+            header_bytes = self._header_bytes(raw, height)
+            return decode_header(header_bytes), header_bytes
+        alone = self._kv.get(at_height(HEADER, height))
+        if alone is None:
             return None
-        header_bytes = self._header_bytes(raw, height)
-        return decode_header(header_bytes), header_bytes
+        self._check_decided(alone, height)
+        return decode_header(alone), alone
 
     def _header_bytes(self, raw: bytes, height: int) -> bytes:
-        commit = self.commit(height)
         message = pb.Block()
         try:
             message.ParseFromString(raw)
         except Exception as error:
             raise CorruptStoreError(f"the block of height {height} is damaged: sync this node again") from error
-        if commit is None or block_id_of(message.header) != commit.block_id:
+        self._check_decided(message.header, height)
+        return message.header
+
+    def _check_decided(self, header_bytes: bytes, height: int) -> None:
+        commit = self.commit(height)
+        if commit is None or block_id_of(header_bytes) != commit.block_id:
             raise CorruptStoreError(
                 f"the block of height {height} is not the one that was decided: sync this node again"
             )
-        return message.header
 
     def receipts(self, height: int) -> list[bytes] | None:
         raw = self._kv.get(at_height(RECEIPTS, height))
@@ -143,5 +153,6 @@ class BlockStore:
         return None if raw is None else [(k, v) for k, v in msgpack.unpackb(raw)]
 
     def state_entries(self) -> Iterator[tuple[bytes, bytes]]:
-        for key, value in self._kv.scan(STATE, bytes([STATE[0] + 1])):
-            yield key[1:], value
+        """In key order, as they stand at the call: blocks that are applied while they are drawn do not show."""
+        pairs = self._kv.scan(STATE, bytes([STATE[0] + 1]))
+        return ((key[1:], value) for key, value in pairs)
