@@ -7,7 +7,15 @@ from importlib.resources import files
 from typing import Any
 
 # A contract calls only those before it.
-DEPLOYMENT_ORDER: tuple[str, ...] = ("registry", "payments", "market", "metering", "imbalance", "certificates")
+DEPLOYMENT_ORDER: tuple[str, ...] = (
+    "registry",
+    "payments",
+    "market",
+    "metering",
+    "balancing",
+    "imbalance",
+    "certificates",
+)
 
 SOURCES: dict[str, bytes] = {name: files(__name__).joinpath(f"{name}.py").read_bytes() for name in DEPLOYMENT_ORDER}
 
@@ -30,6 +38,6 @@ def genesis_calls(
         for role, accounts in roles
         for account in ((accounts,) if isinstance(accounts, str) else accounts)
     ]
-    calls += [("payments", "allow_contract", (name,)) for name in ("market", "imbalance")]
+    calls += [("payments", "allow_contract", (name,)) for name in ("market", "balancing", "imbalance")]
     calls.append(("payments", "set_credit_limit", ("neutrality", NEUTRALITY_CREDIT_MICROS)))
     return calls

@@ -2,27 +2,32 @@
 
 A meter operator submits batches of rows (meter, slot, import_wh, export_wh, quality). Import is energy taken from the
 grid, export is energy fed into it. The first DIRECT or ESTIMATED reading of a meter and slot stands; another one is
-refused with READING_STANDS, and `reading(meter, slot)` says what stands. A CORRECTED reading replaces the standing one
-until metering of the slot is closed; settlement closes it. A batch is taken as a whole or refused as a whole.
+refused with READING_STANDS, and `reading(meter, slot)` says what stands. A CORRECTED reading replaces the standing one,
+and does so too after settlement has closed metering of the slot, within the correction window: the slot can then be
+settled again. After the window the slot is final. A batch is taken as a whole or refused as a whole.
 
 Feeding in is bounded by the meter's rating: `export_wh <= rating_w / 4 * 1.1`, the bound that granular certificates use
 (rating x hours x 1.1). Import is bounded by one limit for all: a rating says what a generator can do, but a connection
 may for a while take more than the rated appliance behind it.
 """
 
-from contracts.host import Map, NamedTuple, call, ctx, emit, export, fail, require, view
+from contracts.host import Map, NamedTuple, Value, call, ctx, emit, export, fail, require, view
 
 QUALITIES = ("DIRECT", "ESTIMATED", "CORRECTED")
 MAX_ROWS = 5_000
 MAX_IMPORT_WH = 1_000_000_000  # 1 GWh in a quarter of an hour
 MAX_SLOT = 100_000_000
+DAY_MS = 86_400_000
 
 Reading = NamedTuple("Reading", [("import_wh", int), ("export_wh", int), ("quality", str)])
 Energy = NamedTuple("Energy", [("import_wh", int), ("export_wh", int)])
 
 readings: Map[tuple[str, int], Reading] = Map("readings")  # (meter, slot)
 sums: Map[tuple[str, int], Energy] = Map("sums")  # (account, slot)
-closed: Map[int, bool] = Map("closed")  # slot
+closed: Map[int, int] = Map("closed")  # slot -> when, Unix milliseconds
+frozen: Map[int, bool] = Map("frozen")  # slot, while a settlement of several steps reads it
+correction_counts: Map[int, int] = Map("correction_counts")  # slot -> rows corrected after it was closed
+correction_window_ms: Value[int] = Value("correction_window_ms", 30 * DAY_MS)
 
 
 def export_limit_wh(rating_w: int) -> int:
@@ -47,12 +52,15 @@ def submit(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
         require(0 <= export_wh <= export_limit_wh(fact[3]), "EXPORT_ABOVE_RATING")
         if slot not in changes:
             require(0 <= slot <= MAX_SLOT, "SLOT_OUT_OF_RANGE")
-            require(slot not in closed, "SLOT_SETTLED")
             changes[slot] = {}
         standing = readings.get((meter, slot), None)
         import_change_wh = import_wh
         export_change_wh = export_wh
         if quality == "CORRECTED":
+            require(slot not in frozen, "SETTLEMENT_RUNS")
+            if slot in closed:
+                require(ctx.time_ms <= closed[slot] + correction_window_ms.get(), "SLOT_FINAL")
+                correction_counts[slot] = correction_counts.get(slot, 0) + 1
             if standing is None:
                 fail("NOTHING_TO_CORRECT")
             import_change_wh -= standing.import_wh
@@ -69,6 +77,7 @@ def submit(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
                 replaced_quality=standing.quality,
             )
         else:
+            require(slot not in closed, "SLOT_SETTLED")
             require(standing is None, "READING_STANDS")
         readings[(meter, slot)] = Reading(import_wh, export_wh, quality)
         of_slot = changes[slot]
@@ -100,8 +109,31 @@ def close_slot(slot: int) -> None:
     )
     require(0 <= slot <= MAX_SLOT, "SLOT_OUT_OF_RANGE")
     if slot not in closed:
-        closed[slot] = True
+        closed[slot] = ctx.time_ms
         emit("SlotClosed", slot=slot)
+
+
+@export
+def freeze_slot(slot: int) -> None:
+    """The settlement keeps corrections of a slot out while it takes several steps."""
+    require(ctx.caller == "imbalance", "NOT_THE_SETTLEMENT")
+    frozen[slot] = True
+
+
+@export
+def thaw_slot(slot: int) -> None:
+    """The settlement lets corrections of a slot in again."""
+    require(ctx.caller == "imbalance", "NOT_THE_SETTLEMENT")
+    del frozen[slot]
+
+
+@export
+def set_correction_window(window_ms: int) -> None:
+    """An operator sets for how long after closing a slot its readings can be corrected; it holds for all slots at once."""
+    require(call("registry", "has_role", ctx.caller, "OPERATOR"), "NOT_OPERATOR")
+    require(0 <= window_ms <= 3_650 * DAY_MS, "WINDOW_OUT_OF_RANGE")
+    correction_window_ms.set(window_ms)
+    emit("CorrectionWindowSet", window_ms=window_ms, by=ctx.caller)
 
 
 @view
@@ -149,3 +181,15 @@ def metered_many(accounts: list[str], slot: int) -> list[tuple[int, int]]:
 def slot_closed(slot: int) -> bool:
     """Whether metering of the slot has ended."""
     return slot in closed
+
+
+@view
+def is_final(slot: int) -> bool:
+    """Whether nothing metered in the slot can change any more."""
+    return slot in closed and ctx.time_ms > closed[slot] + correction_window_ms.get()
+
+
+@view
+def corrections(slot: int) -> int:
+    """How many rows were corrected since the slot was closed."""
+    return correction_counts.get(slot, 0)

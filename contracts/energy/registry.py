@@ -146,3 +146,9 @@ def meter_facts(codes: list[str]) -> list[tuple[str, str, str, int]]:
             fail("UNKNOWN_METER")
         facts.append((found.account, found.kind, found.bus, found.rating_w))
     return facts
+
+
+@view
+def brps_of(accounts: list[str], slot: int) -> list[str]:
+    """The BRP that answers for each account in the slot."""
+    return [participants_by_account[account].brp for account in accounts]

@@ -80,7 +80,17 @@ class Network:
 
     def money_residual(self) -> int:
         """All balances and holds less what was minted and not burned; 0 when money is conserved."""
-        accounts = [*self.people, OPERATOR, METER_OPERATOR, ISSUER, STRANGER, "market", "imbalance", "neutrality"]
+        accounts = [
+            *self.people,
+            OPERATOR,
+            METER_OPERATOR,
+            ISSUER,
+            STRANGER,
+            "market",
+            "balancing",
+            "imbalance",
+            "neutrality",
+        ]
         minted, burned = self.see("payments", "supply")
         there = sum(self.see("payments", "balances", accounts)) + sum(self.see("payments", "helds", accounts))
         return int(there - minted + burned)

@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[3] / "contracts" / "energy" / "README.md"
 
 INTRODUCTION = """# The energy contracts
 
-Six contracts, one file each, to be read as the rulebook: the text at the head of a file states the rule, the functions
+One file for each contract, to be read as the rulebook: the text at the head of a file states the rule, the functions
 carry it out. They are deployed in the order of this page, and a contract calls only those above it. Energy is integer
 Wh, money integer micros of the settlement currency, prices micros per kWh; a slot is `unix_seconds // 900`. Accounts are
 40 hex characters, or the name of a contract or fund. Authority is the immediate caller's, and sender "genesis" holds every role

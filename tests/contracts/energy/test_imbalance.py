@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.energy.imbalance import imbalance_of, settle_single
+from contracts.energy.imbalance import imbalance_of, settle_rows
 from tests.contracts.energy.network import (
     ALICE,
     BOB,
@@ -38,15 +38,23 @@ def test_worked_imbalances(sold: int, bought: int, imported: int, exported: int,
 
 
 def test_an_amount_is_rounded_towards_minus_infinity() -> None:
-    assert settle_single(1, [(0, 0, 0, 1_999), (0, 0, 1, 0), (0, 0, 0, 0)]) == ([(1_999, 1), (-1, -1), (0, 0)], 0)
-    assert settle_single(-1, [(0, 0, 0, 1), (0, 0, 1_999, 0)]) == ([(1, -1), (-1_999, 1)], 0)
+    rows = [("a", "", 0, 0, 0, 1_999, 0), ("b", "", 0, 0, 1, 0, 0), ("c", "", 0, 0, 0, 0, 0)]
+    assert settle_rows("single", 1, 1, rows) == (
+        [("a", 1_999, 1), ("b", -1, -1), ("c", 0, 0)],
+        [("a", 1_999, 1), ("b", -1, -1), ("c", 0, 0)],
+        0,
+    )
+    rows = [("a", "", 0, 0, 0, 1, 0), ("b", "", 0, 0, 1_999, 0, 0)]
+    assert [row[2] for row in settle_rows("single", -1, -1, rows)[0]] == [-1, 1]
 
 
 @given(st.integers(-(10**9), 10**9), st.lists(st.tuples(ENERGY, ENERGY, ENERGY, ENERGY), max_size=20))
 def test_every_settlement_sums_to_zero(price: int, rows: list[tuple[int, int, int, int]]) -> None:
-    results, neutrality = settle_single(price, rows)
-    assert sum(amount for _, amount in results) + neutrality == 0
-    for (imbalance, amount), row in zip(results, rows, strict=True):
+    alone = [(str(place), "", *row, 0) for place, row in enumerate(rows)]
+    results, groups, neutrality = settle_rows("single", price, price, alone)
+    assert results == groups
+    assert sum(amount for _, _, amount in results) + neutrality == 0
+    for (_, imbalance, amount), row in zip(results, rows, strict=True):
         assert imbalance == row[3] - row[2] - row[0] + row[1]
         assert 0 <= price * imbalance - amount * 1000 < 1000
 
@@ -62,16 +70,36 @@ def trade_and_meter(network: Network) -> None:
 def test_a_slot_is_settled_at_one_price_and_neutrality_takes_the_rest(network: Network) -> None:
     trade_and_meter(network)
     network.settle(200_000)
-    assert tuple(network.see("imbalance", "settlement", ALICE, SLOT)) == (0, 500, 700, 0, -200, 200_000, -40_000)
-    assert tuple(network.see("imbalance", "settlement", BOB, SLOT)) == (500, 0, 0, 450, -50, 200_000, -10_000)
-    assert tuple(network.see("imbalance", "settlement", CAROL, SLOT)) == (0, 0, 100, 0, -100, 200_000, -20_000)
+    assert tuple(network.see("imbalance", "settlement", ALICE, SLOT)) == (
+        0,
+        500,
+        700,
+        0,
+        -200,
+        200_000,
+        -40_000,
+        0,
+        ALICE,
+    )
+    assert tuple(network.see("imbalance", "settlement", BOB, SLOT)) == (500, 0, 0, 450, -50, 200_000, -10_000, 0, BOB)
+    assert tuple(network.see("imbalance", "settlement", CAROL, SLOT)) == (
+        0,
+        0,
+        100,
+        0,
+        -100,
+        200_000,
+        -20_000,
+        0,
+        CAROL,
+    )
     assert network.balance("neutrality") == 70_000
     assert network.see("payments", "balances", [ALICE, BOB, CAROL]) == [
         DEPOSIT_MICROS - 50_000 - 40_000,
         DEPOSIT_MICROS + 50_000 - 10_000,
         DEPOSIT_MICROS - 20_000,
     ]
-    assert tuple(network.see("imbalance", "slot_totals", SLOT)) == (len(PEOPLE), 200_000, -350, 0, 70_000, 70_000, 0)
+    assert tuple(network.see("imbalance", "slot_totals", SLOT)) == (len(PEOPLE), 200_000, -350, 0, 70_000, 70_000, 0, 1)
     assert network.money_residual() == 0
     assert network.events("Settled")[0] == {
         "slot": SLOT,
@@ -83,6 +111,8 @@ def test_a_slot_is_settled_at_one_price_and_neutrality_takes_the_rest(network: N
         "imbalance_wh": -200,
         "price_micros_per_kwh": 200_000,
         "amount_micros": -40_000,
+        "activated_wh": 0,
+        "brp": ALICE,
     }
     assert len(network.events("Settled")) == len(PEOPLE)
 
@@ -145,7 +175,7 @@ def test_one_debtor_never_stops_a_settlement_and_its_arrears_are_recorded(networ
     assert network.balance(CAROL) == DEPOSIT_MICROS + 100
     assert network.balance("neutrality") == 15 - 100
     assert network.events("ArrearsChanged") == [{"account": ALICE, "change_micros": 85, "arrears_micros": 85}]
-    assert tuple(network.see("imbalance", "slot_totals", SLOT))[3:] == (100, 100, 0, 85)
+    assert tuple(network.see("imbalance", "slot_totals", SLOT))[3:] == (100, 100, 0, 85, 1)
     assert network.money_residual() == 0
 
 

@@ -62,10 +62,26 @@ def test_a_correction_replaces_what_stands_until_metering_closes(network: Networ
     network.meter((load_of(ALICE), 95, 0), quality="CORRECTED")
     assert network.see("metering", "metered", ALICE, SLOT) == (95, 10)
     assert network.events("Corrected")[1]["replaced_import_wh"] == 90
+
+
+def test_a_closed_slot_takes_corrections_only_and_only_within_the_window(network: Network) -> None:
+    network.meter((load_of(ALICE), 120, 0))
+    network.world.time_ms = 5_000
+    network.act(OPERATOR, "metering", "set_correction_window", 1_000)
     network.act(OPERATOR, "metering", "close_slot", SLOT)
-    for quality in ("DIRECT", "CORRECTED"):
+    for meter in (load_of(ALICE), load_of(BOB)):
         with refused("SLOT_SETTLED"):
-            network.meter((load_of(ALICE), 96, 0), quality=quality)
+            network.meter((meter, 96, 0))
+    network.world.time_ms = 6_000
+    network.meter((load_of(ALICE), 96, 0), quality="CORRECTED")
+    assert network.see("metering", "corrections", SLOT) == 1
+    assert not network.see("metering", "is_final", SLOT)
+    network.world.time_ms = 6_001
+    with refused("SLOT_FINAL"):
+        network.meter((load_of(ALICE), 97, 0), quality="CORRECTED")
+    assert network.see("metering", "is_final", SLOT)
+    with refused("WINDOW_OUT_OF_RANGE"):
+        network.act(OPERATOR, "metering", "set_correction_window", -1)
 
 
 @pytest.mark.parametrize(
