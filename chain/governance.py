@@ -13,9 +13,17 @@ from typing import Any
 
 import msgpack
 
+from chain.contract_governance import (
+    EMERGENCY_HEIGHTS,
+    FOR_EVER,
+    deploy_fault,
+    enact_deploy,
+    pause_fault,
+    set_pause,
+)
 from chain.genesis import PARAM_BOUNDS, ChainParams
-from chain.hashes import address
-from chain.overlay import Overlay
+from chain.hashes import address, digest
+from chain.overlay import Overlay, Writes
 from chain.system import (
     HALT,
     MEMBERS,
@@ -35,9 +43,12 @@ from contracts.runtime.codec import decode, encode
 NAME = "governance"
 NEXT_ID = b"$governance/next"
 PROPOSAL_PREFIX = b"$governance/proposal/"
+DUE_PREFIX = b"$governance/due/"
+EMERGENCY = "emergency_pause"
 LIFE_HEIGHTS = 100_000  # then an undecided proposal is dead
 MAX_POWER = 10**12
 MAX_TEXT = 4_096
+MAX_SOURCE = 100_000
 CALL_GAS = 20_000
 """What any call here costs: a handful of reads and writes of small records."""
 
@@ -76,7 +87,7 @@ class GoverningRuntime:
             return self._inner.execute(call, view, gas_limit)
         if gas_limit < CALL_GAS:
             return Outcome(False, "OUT_OF_GAS", gas_limit)
-        chamber = _Chamber(Overlay(view), call)
+        chamber = _Chamber(Overlay(view), call, self._inner)
         try:
             result = chamber.answer()
         except Refused as refusal:
@@ -96,15 +107,29 @@ MEMBER = {
     "peer_address": "str",
     "certificate": "str",
 }
+CODE = {"name": "str", "source": "str", "effective_height": "int"}
 
 ABI: tuple[FunctionAbi, ...] = (
     _function("propose_member", False, MEMBER, "int", "Adds or changes a validator; power 0 makes it an observer."),
     _function("propose_removal", False, {"public_key": "str"}, "int", "Removes a member and its vote."),
     _function("propose_parameter", False, {"name": "str", "value": "int"}, "int", "Changes a chain parameter."),
     _function("propose_halt", False, {"height": "int"}, "int", "Stops the chain after a height; 0 takes it back."),
+    _function("propose_deploy", False, CODE, "int", "Puts a new contract on the chain at the end of a height."),
+    _function("propose_upgrade", False, CODE, "int", "Replaces a contract's code and runs its migrate(old_version)."),
+    _function("propose_pause", False, {"name": "str"}, "int", "Pauses a contract until it is resumed."),
+    _function(
+        "propose_emergency_pause", False, {"name": "str"}, "int", "Pauses a contract for a while; needs a third."
+    ),
+    _function("propose_resume", False, {"name": "str"}, "int", "Ends a contract's pause."),
     _function("vote", False, {"proposal_id": "int", "approve": "bool"}, "str", "Votes; gives the proposal's status."),
     _function("proposal", True, {"proposal_id": "int"}, "dict", "One proposal with its votes."),
-    _function("proposals", True, {"start": "int", "count": "int"}, "list", "Proposals by id, at most 100."),
+    _function(
+        "proposals",
+        True,
+        {"start": "int", "count": "int"},
+        "list",
+        "Proposals by id, at most 100, without source text.",
+    ),
     _function("members", True, {}, "list", "Validators and observers."),
     _function("parameters", True, {}, "dict", "The chain's parameters."),
 )
@@ -114,9 +139,10 @@ _TYPES: dict[str, type] = {"str": str, "int": int, "bool": bool}
 class _Chamber:
     """One call: reads and writes go through `state`."""
 
-    def __init__(self, state: Overlay, call: Call) -> None:
+    def __init__(self, state: Overlay, call: Call, runtime: Runtime) -> None:
         self.state = state
         self.call = call
+        self.runtime = runtime
         self.events: list[Event] = []
 
     def answer(self) -> Any:
@@ -132,11 +158,11 @@ class _Chamber:
         types = [_TYPES[kind] for _, kind in function.params]
         if not isinstance(args, list) or [type(a) for a in args] != types:
             raise Refused("BAD_ARGUMENTS")
-        if any(isinstance(a, str) and len(a) > MAX_TEXT for a in args):
+        named = dict(zip([name for name, _ in function.params], args, strict=True))
+        if any(isinstance(a, str) and len(a) > (MAX_SOURCE if n == "source" else MAX_TEXT) for n, a in named.items()):
             raise Refused("VALUE_TOO_LARGE")
         if any(isinstance(a, int) and not 0 <= a < 2**63 for a in args):
             raise Refused("OUT_OF_RANGE")
-        named = dict(zip([name for name, _ in function.params], args, strict=True))
         if function.name.startswith("propose_"):
             return self._propose(function.name.removeprefix("propose_"), named)
         handlers: dict[str, Callable[..., Any]] = {
@@ -167,12 +193,16 @@ class _Chamber:
 
     def _propose(self, kind: str, subject: dict[str, Any]) -> int:
         self._power()
+        if kind in ("deploy", "upgrade"):
+            subject = {**subject, "upgrade": kind == "upgrade"}
         CHECKS[kind](self, subject)
         raw = self.state.get(NEXT_ID)
         proposal_id = 1 if raw is None else int.from_bytes(raw, "big")
         self.state.writes[NEXT_ID] = (proposal_id + 1).to_bytes(8, "big")
         votes = {self.call.sender: True}
         proposal = Proposal(proposal_id, kind, subject, self.call.sender, self.call.height, votes)
+        if kind in ("deploy", "upgrade"):
+            subject["code_hash"] = digest(subject["source"].encode())
         self._emit("Proposed", proposal_id=proposal_id, kind=kind, proposer=self.call.sender)
         self._count(proposal)
         return proposal_id
@@ -192,10 +222,11 @@ class _Chamber:
         validators = self._validators()
         weights = [(validators.power_of(ValidatorId(bytes.fromhex(v))), yes) for v, yes in proposal.votes.items()]
         status = proposal.status
-        if validators.is_quorum(sum(w for w, yes in weights if yes)):
+        in_favour = sum(w for w, yes in weights if yes)
+        enough = validators.is_third if proposal.kind == EMERGENCY else validators.is_quorum
+        if enough(in_favour):
             CHECKS[proposal.kind](self, proposal.subject)
-            ENACTMENTS[proposal.kind](self, proposal.subject)
-            status = "passed"
+            status = ENACTMENTS[proposal.kind](self, proposal) or "passed"
         elif validators.is_third(sum(w for w, yes in weights if not yes)):
             status = "rejected"
         if status != "open":
@@ -215,7 +246,10 @@ class _Chamber:
         raw = self.state.get(NEXT_ID)
         end = 1 if raw is None else int.from_bytes(raw, "big")
         first = max(start, 1)
-        return [self._proposal(i).plain() for i in range(first, min(end, first + min(count, 100)))]
+        found = [self._proposal(i).plain() for i in range(first, min(end, first + min(count, 100)))]
+        for plain in found:
+            plain["subject"] = {k: v for k, v in plain["subject"].items() if k != "source"}
+        return found
 
     def _emit(self, name: str, **fields: Any) -> None:
         self.events.append(Event(NAME, name, encode(dict(sorted(fields.items())))))
@@ -236,7 +270,8 @@ class _Chamber:
             raise Refused("NAME_TAKEN")
         self._changed_set(key, subject["name"], subject["power"])
 
-    def enact_member(self, subject: dict[str, Any]) -> None:
+    def enact_member(self, proposal: Proposal) -> None:
+        subject = proposal.subject
         key = _public_key(subject["public_key"])
         others = [m for m in self._members() if m["public_key"] != key.hex()]
         self._keep_members([*others, {**subject, "public_key": key.hex()}])
@@ -250,7 +285,8 @@ class _Chamber:
             raise Refused("UNKNOWN_MEMBER")
         self._changed_set(key, "", 0)
 
-    def enact_removal(self, subject: dict[str, Any]) -> None:
+    def enact_removal(self, proposal: Proposal) -> None:
+        subject = proposal.subject
         key = _public_key(subject["public_key"])
         self._keep_members([m for m in self._members() if m["public_key"] != key.hex()])
         self.state.writes[WANTED_VALIDATORS] = encode_validators(self._changed_set(key, "", 0))
@@ -281,7 +317,8 @@ class _Chamber:
         if not least <= subject["value"] <= most:
             raise Refused("PARAMETER_OUT_OF_BOUNDS")
 
-    def enact_parameter(self, subject: dict[str, Any]) -> None:
+    def enact_parameter(self, proposal: Proposal) -> None:
+        subject = proposal.subject
         changed: ChainParams = replace(self._params(), **{subject["name"]: subject["value"]})
         self.state.writes[PARAMS] = encode_params(changed)
 
@@ -289,22 +326,62 @@ class _Chamber:
         if subject["height"] and subject["height"] <= self.call.height:
             raise Refused("HEIGHT_IN_THE_PAST")
 
-    def enact_halt(self, subject: dict[str, Any]) -> None:
+    def enact_halt(self, proposal: Proposal) -> None:
+        subject = proposal.subject
         self.state.writes[HALT] = subject["height"].to_bytes(8, "big") if subject["height"] else None
 
+    # --- contracts ---------------------------------------------------------------------------------------------------
 
-Step = Callable[[_Chamber, dict[str, Any]], None]
-CHECKS: dict[str, Step] = {
+    def check_code(self, subject: dict[str, Any]) -> None:
+        if subject["effective_height"] and subject["effective_height"] < self.call.height:
+            raise Refused("HEIGHT_IN_THE_PAST")
+        code = deploy_fault(self.state, subject)
+        if code is not None:
+            raise Refused(code)
+
+    def schedule_code(self, proposal: Proposal) -> str:
+        """At the end of the effective height (of this one, if none is given), after all of its transactions."""
+        height = max(proposal.subject["effective_height"], self.call.height)
+        waiting = _due(self.state, height)
+        self.state.writes[_due_key(height)] = msgpack.packb([*waiting, proposal.id])
+        return "scheduled"
+
+    def check_pause(self, subject: dict[str, Any]) -> None:
+        code = pause_fault(self.state, subject)
+        if code is not None:
+            raise Refused(code)
+
+    def enact_pause(self, proposal: Proposal) -> None:
+        until = {"pause": FOR_EVER, EMERGENCY: self.call.height + EMERGENCY_HEIGHTS, "resume": 0}[proposal.kind]
+        set_pause(self.state, proposal.subject["name"], until)
+        self._emit("PauseSet", contract=proposal.subject["name"], until_height=until)
+
+
+Check = Callable[[_Chamber, dict[str, Any]], None]
+Enactment = Callable[[_Chamber, Proposal], "str | None"]
+"""Gives the proposal's status where that is not "passed"."""
+
+CHECKS: dict[str, Check] = {
     "member": _Chamber.check_member,
     "removal": _Chamber.check_removal,
     "parameter": _Chamber.check_parameter,
     "halt": _Chamber.check_halt,
+    "deploy": _Chamber.check_code,
+    "upgrade": _Chamber.check_code,
+    "pause": _Chamber.check_pause,
+    EMERGENCY: _Chamber.check_pause,
+    "resume": _Chamber.check_pause,
 }
-ENACTMENTS: dict[str, Step] = {
+ENACTMENTS: dict[str, Enactment] = {
     "member": _Chamber.enact_member,
     "removal": _Chamber.enact_removal,
     "parameter": _Chamber.enact_parameter,
     "halt": _Chamber.enact_halt,
+    "deploy": _Chamber.schedule_code,
+    "upgrade": _Chamber.schedule_code,
+    "pause": _Chamber.enact_pause,
+    EMERGENCY: _Chamber.enact_pause,
+    "resume": _Chamber.enact_pause,
 }
 
 
@@ -320,3 +397,29 @@ def _public_key(text: str) -> bytes:
     if len(key) != 32:
         raise Refused("BAD_PUBLIC_KEY")
     return key
+
+
+def _due_key(height: int) -> bytes:
+    return DUE_PREFIX + height.to_bytes(8, "big")
+
+
+def _due(view: StateView, height: int) -> list[int]:
+    raw = view.get(_due_key(height))
+    return [] if raw is None else list(msgpack.unpackb(raw))
+
+
+def enact_due(runtime: Runtime, view: StateView, height: int, time_ms: int) -> Writes:
+    """What code governance decided to put in place at the end of this height. A failed one says so and changes nothing."""
+    state = Overlay(view)
+    for proposal_id in _due(state, height):
+        key = _proposal_key(proposal_id)
+        raw = state.get(key)
+        assert raw is not None, "what is due was proposed"
+        proposal = Proposal(**msgpack.unpackb(raw))
+        failure = deploy_fault(state, proposal.subject)
+        if failure is None:
+            failure, _ = enact_deploy(runtime, state, proposal.subject, height, time_ms)
+        status = f"failed: {failure}" if failure else "enacted"
+        state.writes[key] = msgpack.packb(replace(proposal, status=status, decided_height=height).plain())
+        state.writes[_due_key(height)] = None
+    return state.writes

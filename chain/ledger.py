@@ -14,7 +14,7 @@ from chain.evidence import fault_in
 from chain.executor import CallsOutcome, execute_block, execute_calls, next_nonce
 from chain.genesis import Genesis
 from chain.genesis_state import genesis_state
-from chain.governance import GoverningRuntime
+from chain.governance import GoverningRuntime, enact_due
 from chain.hashes import ZERO_HASH, digest
 from chain.kv import KV
 from chain.merkle import ListProof
@@ -173,6 +173,7 @@ class Ledger:
         outcome = execute_block(self._runtime, self.view, block.txs, height, time_ms)
         writes = outcome.writes
         state = Overlay(self.view, writes)
+        writes.update(enact_due(self._runtime, state, height, time_ms))
         system, system_writes = end_of_block(self.system, state, height, block.last_commit, block.evidence)
         writes.update(system_writes)
         receipts = [encode_receipt(r) for r in outcome.receipts]

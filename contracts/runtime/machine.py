@@ -78,6 +78,10 @@ class Instance:
         }
 
 
+MIGRATE = "migrate"  # what an upgrade runs in the new code, with the version before; nobody else may
+GOVERNANCE = "governance"  # its sender: no account has this name
+
+
 class Machine:
     """Runs one call at a time."""
 
@@ -148,6 +152,8 @@ class Machine:
             raise ContractError("UNKNOWN_FUNCTION")
         if self.read_only and not signature.is_view:
             raise ContractError("READ_ONLY")
+        if function == MIGRATE and (self.stack or sender != GOVERNANCE):
+            raise ContractError("NOT_GOVERNANCE")
         if instance in self.stack:
             raise ContractError("REENTRANT")
         if len(self.stack) >= MAX_CONTRACTS_ON_STACK:

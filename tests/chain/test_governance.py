@@ -143,3 +143,116 @@ def test_bad_arguments_are_refused_with_a_code(args: list[object]) -> None:
     ((ok, code),) = c.grow(c.tx("v0", call("governance", "propose_member", *args)))
     assert not ok
     assert code in {"BAD_ARGUMENTS", "BAD_PUBLIC_KEY"}
+
+
+COUNTER = """from contracts.host import Value, ctx, emit, export, require, view
+
+total: Value[int] = Value("total", 0)
+
+
+@export
+def add(amount: int) -> None:
+    total.set(total.get() + amount)
+
+
+@view
+def count() -> int:
+    return total.get()
+"""
+
+COUNTER_2 = (
+    COUNTER.replace("+ amount", "+ 2 * amount")
+    + """
+
+@export
+def migrate(old_version: int) -> None:
+    require(total.get() < 100, "TOO_MUCH_TO_MIGRATE")
+    total.set(total.get() * 10 + old_version)
+"""
+)
+
+
+def code_proposal(c: Chain, kind: str, source: str, height: int = 0) -> list[tuple[bool, str]]:
+    return decide(c, call("governance", f"propose_{kind}", "counter", source, height))
+
+
+def count_of(c: Chain) -> int:
+    outcome, _ = c.ledger.query("counter", "count", encode([]), "", 10**6)
+    assert outcome.ok, outcome.code
+    total: int = decode(outcome.result)
+    return total
+
+
+def status_of(c: Chain, proposal_id: int) -> str:
+    outcome, _ = c.ledger.query("governance", "proposal", encode([proposal_id]), "", 10**6)
+    status: str = decode(outcome.result)["status"]
+    return status
+
+
+def test_a_contract_is_deployed_upgraded_with_its_migration_and_its_version_grows() -> None:
+    c = chain()
+    code_proposal(c, "deploy", COUNTER)
+    assert c.grow(c.tx("alice", call("counter", "add", 3))) == [(True, "")]
+    code_proposal(c, "upgrade", COUNTER_2)
+    assert count_of(c) == 31
+    c.grow(c.tx("alice", call("counter", "add", 3)))
+    assert count_of(c) == 37
+    (info,) = [i for i in c.ledger.contracts() if i.name == "counter"]
+    assert info.version == 2
+    assert status_of(c, 2) == "enacted"
+
+
+def test_a_migration_that_fails_keeps_the_old_code_and_says_so() -> None:
+    c = chain()
+    code_proposal(c, "deploy", COUNTER)
+    c.grow(c.tx("alice", call("counter", "add", 100)))
+    code_proposal(c, "upgrade", COUNTER_2)
+    assert status_of(c, 2) == "failed: TOO_MUCH_TO_MIGRATE"
+    c.grow(c.tx("alice", call("counter", "add", 1)))
+    assert count_of(c) == 101
+
+
+def test_code_comes_into_force_after_the_transactions_of_its_effective_height() -> None:
+    c = chain()
+    code_proposal(c, "deploy", COUNTER, height=2)
+    assert status_of(c, 1) == "scheduled"
+    assert c.grow(c.tx("alice", call("counter", "add", 1))) == [(False, "UNKNOWN_CONTRACT")]
+    assert c.grow(c.tx("alice", call("counter", "add", 1))) == [(True, "")]
+
+
+def test_nobody_but_governance_runs_a_migration() -> None:
+    c = chain()
+    code_proposal(c, "deploy", COUNTER_2)
+    assert c.grow(c.tx("alice", call("counter", "migrate", 1))) == [(False, "NOT_GOVERNANCE")]
+
+
+def test_bad_code_an_unknown_contract_and_one_that_exists_are_refused() -> None:
+    c = chain()
+    assert code_proposal(c, "deploy", "import os")[0] == (False, "BAD_SOURCE")
+    assert code_proposal(c, "upgrade", COUNTER)[0] == (False, "UNKNOWN_CONTRACT")
+    code_proposal(c, "deploy", COUNTER)
+    assert code_proposal(c, "deploy", COUNTER)[0] == (False, "CONTRACT_EXISTS")
+    reserved = call("governance", "propose_deploy", "governance", COUNTER, 0)
+    assert c.grow(c.tx("v0", reserved)) == [(False, "NAME_RESERVED")]
+
+
+def test_a_paused_contract_answers_paused_and_changes_nothing_until_it_is_resumed() -> None:
+    c = chain()
+    code_proposal(c, "deploy", COUNTER)
+    decide(c, call("governance", "propose_pause", "counter"))
+    assert c.grow(c.tx("alice", call("counter", "add", 1))) == [(False, "PAUSED")]
+    decide(c, call("governance", "propose_resume", "counter"))
+    assert count_of(c) == 0
+    assert c.grow(c.tx("alice", call("counter", "add", 1))) == [(True, "")]
+
+
+def test_more_than_a_third_pause_in_an_emergency_and_the_pause_ends_by_itself() -> None:
+    c = chain()
+    code_proposal(c, "deploy", COUNTER)
+    decide(c, call("governance", "propose_emergency_pause", "counter"), voters=("v1",))
+    assert c.grow(c.tx("alice", call("counter", "add", 1))) == [(False, "PAUSED")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chain.governance.EMERGENCY_HEIGHTS", 2)
+        decide(c, call("governance", "propose_emergency_pause", "counter"), voters=("v1",))
+    c.grow()
+    assert c.grow(c.tx("alice", call("counter", "add", 1))) == [(True, "")]
