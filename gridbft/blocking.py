@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Self, TypeVar
 
 import grpc
 
 from chain.tx import TxCall
 from contracts.runtime.api import Runtime
+from gridbft import proving
 from gridbft.errors import ClientError, NodeUnavailable, NotFinal, NotFound, TransactionFailed, TransactionRefused
+from gridbft.follow import Follower
+from gridbft.light import TRUSTING_PERIOD_MS, Link
 from gridbft.records import (
     BlockInfo,
     ContractAbi,
@@ -30,13 +33,16 @@ from gridbft.requests import (
     admitted,
     calls_of,
     expiry_height,
+    link_of,
     make_call,
+    needed,
     proved_result,
     receipt_of,
     status_error,
     tx_id_bytes,
     unproved_result,
 )
+from gridbft.trail import Answer, Need, NeedState
 from gridbft.v1 import client_pb2 as wire
 from gridbft.v1.client_pb2_grpc import LedgerServiceStub
 from gridbft.values import encode_args
@@ -45,6 +51,7 @@ from gridbft.wallet import Wallet
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
+_Result = TypeVar("_Result")
 _Method = Callable[[LedgerServiceStub], "grpc.UnaryUnaryMultiCallable[_Request, _Response]"]
 
 _NONCE_TRIES = 5
@@ -71,6 +78,7 @@ class BlockingClient:
         self.trust = trust
         self.limits = limits or Limits()
         self._runtime = runtime
+        self._follower = None if trust is None else Follower(trust)
         self._channels: dict[int, grpc.Channel] = {}
         self._current = 0
 
@@ -101,7 +109,9 @@ class BlockingClient:
         """A view's decoded value, with `prove` computed here over proved state. Raises QueryFailed, VerificationError."""
         request = wire.QueryRequest(contract=contract, view=view, args=encode_args(args), prove=prove, sender=sender)
         answer = self._ask(lambda s: s.Query, request, self._patience_s(prove))
-        return proved_result(answer, request, self.trust, self._runtime) if prove else unproved_result(answer)
+        if not prove:
+            return unproved_result(answer)
+        return proved_result(answer, request, self._trust_for(Link(answer.header, answer.commit)), self._runtime)
 
     def block(self, height: int = 0) -> BlockInfo:
         """The block at a height; 0 is the latest. Raises NotFound."""
@@ -110,10 +120,25 @@ class BlockingClient:
     def receipt(self, tx_id: str | bytes, *, prove: bool = False) -> Receipt:
         """The receipt of a final transaction. Raises NotFound while it is not final."""
         raw_id = tx_id_bytes(tx_id)
-        answer = self._ask(
-            lambda s: s.GetReceipt, wire.GetReceiptRequest(tx_id=raw_id, prove=prove), self._patience_s(prove)
-        )
-        return receipt_of(answer, raw_id, prove, self.trust)
+        answer = self._receipt(raw_id, prove)
+        trust = self._trust_for(Link(answer.header, answer.commit)) if prove else None
+        return receipt_of(answer, raw_id, prove, trust)
+
+    def state(self, key: bytes) -> bytes | None:
+        """The stored bytes of one key of the newest state (see `contracts.runtime.keys`), as the node says."""
+        answer = self._ask(lambda s: s.GetState, wire.GetStateRequest(key=key))
+        return answer.value if answer.present else None
+
+    def prove_state(self, key: bytes, *, trusting_period_ms: int = TRUSTING_PERIOD_MS) -> bytes:
+        """A proof file (see `gridbft.proofs`) for one key of the newest state that the validators vouch for."""
+        request = wire.GetStateRequest(key=key, prove=True)
+        answer = self._ask(lambda s: s.GetState, request, self._patience_s(True))
+        return self._drive(proving.state_proof(key, answer, needed(self.trust), trusting_period_ms))
+
+    def prove_event(self, tx_id: str | bytes, event: int, *, trusting_period_ms: int = TRUSTING_PERIOD_MS) -> bytes:
+        """A proof file for event number `event` (from 0) of a final transaction."""
+        answer = self._receipt(tx_id_bytes(tx_id), True)
+        return self._drive(proving.event_proof(answer, event, needed(self.trust), trusting_period_ms))
 
     def wait(self, tx_id: str | bytes, timeout_s: float | None = None) -> Receipt:
         """The receipt as soon as the transaction is final; raises NotFinal when that takes longer than `timeout_s`."""
@@ -182,6 +207,27 @@ class BlockingClient:
         if not receipt.ok:
             raise TransactionFailed(receipt.code, receipt)
         return receipt
+
+    def _receipt(self, raw_id: bytes, prove: bool) -> wire.GetReceiptResponse:
+        request = wire.GetReceiptRequest(tx_id=raw_id, prove=prove)
+        return self._ask(lambda s: s.GetReceipt, request, self._patience_s(prove))
+
+    def _trust_for(self, link: Link) -> Trust | None:
+        return None if self._follower is None else self._drive(self._follower.trust_for(link))
+
+    def _drive(self, steps: Generator[Need, Answer, _Result]) -> _Result:
+        """Runs a generator that says what it needs from a node."""
+        answer: Answer = None  # the first send starts the generator
+        while True:
+            try:
+                need = steps.send(answer)
+            except StopIteration as done:
+                result: _Result = done.value
+                return result
+            if isinstance(need, NeedState):
+                answer = self.state(need.key)
+            else:
+                answer = link_of(self._ask(lambda s: s.GetBlock, wire.GetBlockRequest(height=need.height)))
 
     def _patience_s(self, prove: bool) -> float:
         """A proof may have to wait for the next block."""

@@ -11,30 +11,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import grpc
 import grpc.aio
 
-from chain.hashes import ADDRESS_BYTES
 from chain.tx import TxCall
 from contracts.runtime.api import Runtime
 from gridbft.blocking import BlockingClient
-from gridbft.errors import ClientError, NodeUnavailable, NotFinal, NotFound, TransactionFailed, TransactionRefused
-from gridbft.nodes import Method, Nodes
+from gridbft.errors import ClientError, NodeUnavailable, NotFound, TransactionFailed, TransactionRefused
+from gridbft.reader import RECONNECT_PAUSE_S, Reader
 from gridbft.records import (
     BlockEvents,
-    BlockInfo,
-    ContractAbi,
-    NodeStatus,
     Receipt,
     Verdict,
     block_events_from_wire,
-    block_from_wire,
-    contracts_from_wire,
     receipt_from_bytes,
-    receipt_from_wire,
-    status_from_wire,
     verdict_from_wire,
 )
 from gridbft.requests import (
@@ -45,16 +37,11 @@ from gridbft.requests import (
     calls_of,
     expiry_height,
     make_call,
-    proved_result,
-    receipt_of,
     status_error,
     tx_id_bytes,
-    unproved_result,
 )
 from gridbft.stream import BatchStream
-from gridbft.v1 import chain_pb2 as chain_wire
 from gridbft.v1 import client_pb2 as wire
-from gridbft.values import encode_args
 from gridbft.verify import Trust
 from gridbft.wallet import Wallet
 
@@ -67,11 +54,12 @@ _NONCE_TRIES = 5
 _RECONNECT_PAUSE_S = 0.1
 
 
-class Client:
+class Client(Reader):
     """A ledger seen through one or more of its nodes; when one does not answer, the next is asked.
 
     `addresses`: host:port, several as a sequence or comma-separated. `wallet` signs; without one the client only reads.
-    `trust` (chain and genesis validators) is needed to check proofs. Use it as an async context manager.
+    `trust` (chain and genesis validators) is needed to check proofs; changes of the validators are followed from there.
+    Use it as an async context manager.
     """
 
     def __init__(
@@ -83,108 +71,9 @@ class Client:
         limits: Limits | None = None,
         runtime: Runtime | None = None,
     ) -> None:
-        self._nodes = Nodes(addresses)
-        self.wallet = wallet
-        self.trust = trust
-        self.limits = limits or Limits()
-        self._runtime = runtime
+        super().__init__(addresses, wallet, trust=trust, limits=limits, runtime=runtime)
         self._nonce: int | None = None
         self._nonce_lock = asyncio.Lock()
-        self._chain_id = trust.chain_id if trust is not None else ""
-        self._height_seen = (0, float("-inf"))  # height, and when it was learned (monotonic seconds)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self._nodes.close()
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        return self._nodes.addresses
-
-    # -- reading
-
-    async def status(self, address: str | None = None) -> NodeStatus:
-        """Where a node stands; with `address`, that very node and no other."""
-        request = wire.StatusRequest()
-        if address is not None:
-            index = self.addresses.index(address)
-            return status_from_wire(
-                await self._nodes.ask_one(index, lambda s: s.Status, request, self.limits.request_s), address
-            )
-        answer, index = await self._nodes.ask(lambda s: s.Status, request, self.limits.request_s)
-        self._learn_height(answer.height)
-        return status_from_wire(answer, self.addresses[index])
-
-    async def contracts(self) -> tuple[ContractAbi, ...]:
-        """The contracts on the chain with their functions."""
-        return contracts_from_wire(await self._ask(lambda s: s.ListContracts, wire.ListContractsRequest()))
-
-    async def query(self, contract: str, view: str, *args: Any, prove: bool = False, sender: str = "") -> Any:
-        """A view's decoded value; raises QueryFailed with the code where it gives none.
-
-        With `prove` the answer is computed here, over state proved under a header that the trusted validators signed;
-        raises VerificationError where the node's answer does not follow from it.
-        """
-        request = wire.QueryRequest(contract=contract, view=view, args=encode_args(args), prove=prove, sender=sender)
-        answer = await self._ask(lambda s: s.Query, request, self._patience_s(prove))
-        return proved_result(answer, request, self.trust, self._runtime) if prove else unproved_result(answer)
-
-    async def simulate(self, calls: TxCall | Iterable[TxCall], gas_limit: int | None = None) -> Receipt:
-        """What the calls would do now, sent by this wallet. Nothing is written."""
-        request = wire.SimulateRequest(
-            sender=self.wallet.address_bytes if self.wallet else bytes(ADDRESS_BYTES),
-            calls=[chain_wire.Call(contract=c.contract, function=c.function, args=c.args) for c in calls_of(calls)],
-            gas_limit=gas_limit or self.limits.gas_limit,
-        )
-        answer = await self._ask(lambda s: s.Simulate, request)
-        return receipt_from_wire(answer.receipt)
-
-    async def block(self, height: int = 0) -> BlockInfo:
-        """The block at a height; 0 is the latest. Raises NotFound."""
-        return block_from_wire(await self._ask(lambda s: s.GetBlock, wire.GetBlockRequest(height=height)))
-
-    async def receipt(self, tx_id: str | bytes, *, prove: bool = False) -> Receipt:
-        """The receipt of a final transaction, with `prove` checked against the validators' signatures.
-
-        Raises NotFound while it is not final.
-        """
-        raw_id = tx_id_bytes(tx_id)
-        request = wire.GetReceiptRequest(tx_id=raw_id, prove=prove)
-        answer = await self._ask(lambda s: s.GetReceipt, request, self._patience_s(prove))
-        return receipt_of(answer, raw_id, prove, self.trust)
-
-    async def wait(self, tx_id: str | bytes, timeout_s: float | None = None) -> Receipt:
-        """The receipt as soon as the transaction is final; raises NotFinal when that takes longer than `timeout_s`."""
-        raw_id = tx_id_bytes(tx_id)
-        patience_s = self.limits.final_s if timeout_s is None else timeout_s
-        deadline = time.monotonic() + patience_s
-        request = wire.GetReceiptRequest(tx_id=raw_id, wait=True)
-        silent = 0  # nodes in a row that could not even be reached
-        while (left_s := deadline - time.monotonic()) > 0 and silent < len(self.addresses):
-            index = self._nodes.current
-            pause_s = _RECONNECT_PAUSE_S
-            try:
-                answer = await self._nodes.ask_one(
-                    index, lambda s: s.GetReceipt, request, min(left_s, self.limits.poll_s)
-                )
-                if answer.receipt:
-                    return receipt_of(answer, raw_id, False, None)
-                silent = 0
-            except NodeUnavailable as error:
-                silent = 0 if error.timed_out else silent + 1
-                pause_s = 0.0 if error.timed_out else _RECONNECT_PAUSE_S  # it has waited for us already
-            except NotFound:
-                silent = 0
-            self._nodes.leave(index)
-            await asyncio.sleep(pause_s)
-        if silent:
-            raise self._nodes.nobody()
-        raise NotFinal(raw_id.hex(), patience_s)
 
     # -- writing
 
@@ -304,7 +193,7 @@ class Client:
                     if silent > len(self.addresses):
                         raise
                     self._nodes.leave(index)
-                    await asyncio.sleep(_RECONNECT_PAUSE_S)
+                    await asyncio.sleep(RECONNECT_PAUSE_S)
 
     # -- following
 
@@ -344,7 +233,7 @@ class Client:
             if time.monotonic() - lost_since > self.limits.reconnect_s:
                 raise self._nodes.nobody(f"subscription at height {upcoming}")
             self._nodes.leave(index)
-            await asyncio.sleep(_RECONNECT_PAUSE_S)
+            await asyncio.sleep(RECONNECT_PAUSE_S)
 
     # -- within
 
@@ -362,9 +251,6 @@ class Client:
                 raise ClientError(f"{status.address} is a node of {status.chain_id!r}, not of {self._chain_id!r}")
             self._chain_id, height = status.chain_id, status.height
         return self._chain_id, height
-
-    def _learn_height(self, height: int) -> None:
-        self._height_seen = (height, time.monotonic())
 
     async def _submit(self, tx: bytes, wait: bool, timeout_s: float | None) -> tuple[Verdict, Receipt | None]:
         """The verdict, and with `wait` the receipt where it came in time.
@@ -398,12 +284,3 @@ class Client:
             return await self.receipt(tx_id)
         except NotFound:
             return None
-
-    def _patience_s(self, prove: bool) -> float:
-        """A proof may have to wait for the next block."""
-        return self.limits.final_s if prove else self.limits.request_s
-
-    async def _ask(
-        self, method: Method[_Request, _Response], request: _Request, timeout_s: float | None = None
-    ) -> _Response:
-        return (await self._nodes.ask(method, request, timeout_s or self.limits.request_s))[0]

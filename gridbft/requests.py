@@ -12,7 +12,8 @@ import grpc
 from chain.tx import TxCall
 from contracts.runtime.api import Runtime
 from gridbft.errors import ClientError, NodeUnavailable, NotFound, QueryFailed, RequestRefused, VerificationError
-from gridbft.records import Receipt, Verdict, receipt_from_bytes, value_from_node
+from gridbft.light import Link
+from gridbft.records import Receipt, Verdict, block_from_wire, receipt_from_bytes, value_from_node
 from gridbft.v1 import client_pb2 as wire
 from gridbft.values import encode_args
 from gridbft.verify import Trust, verify_receipt, verify_signature, verify_view
@@ -116,6 +117,11 @@ def receipt_of(response: wire.GetReceiptResponse, tx_id: bytes, prove: bool, tru
     if receipt.tx_id != tx_id.hex():
         raise VerificationError("WRONG_RECEIPT", "the node sent the receipt of another transaction")
     return receipt
+
+
+def link_of(response: wire.GetBlockResponse) -> Link:
+    block = block_from_wire(response)
+    return Link(block.header_bytes, block.commit_bytes)
 
 
 def needed(trust: Trust | None) -> Trust:

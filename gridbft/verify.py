@@ -11,31 +11,59 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
-
 from chain import merkle, stateproof
-from chain.block import Header, block_id_of, decode_header
+from chain.block import Header, block_id_of
 from chain.genesis import load_genesis
-from chain.hashes import address, digest
-from chain.wire import decode_commit, encode_validators
+from chain.hashes import address
 from consensus.commits import verify_commit
 from consensus.types import BlockId, Height, Power, Validator, ValidatorId, ValidatorSet
 from contracts.runtime.api import Call, Runtime
 from contracts.runtime.errors import RuntimeFault
 from gridbft.errors import VerificationError
+from gridbft.light import (
+    CLOCK_DRIFT_MS,
+    TRUSTING_PERIOD_MS,
+    Trusted,
+    advance,
+    committed_power,
+    genesis_trust,
+    read_commit,
+    read_header,
+    read_validators,
+    validators_hash,
+    verify_signature,
+)
+from gridbft.proofs import EventClaim, Proof, StateClaim, decode_proof
+from gridbft.records import EventRecord, receipt_from_bytes
 from gridbft.v1 import chain_pb2 as wire
 from gridbft.v1 import client_pb2 as client_wire
+
+__all__ = [
+    "ProvedEvent",
+    "ProvedState",
+    "ProvedValue",
+    "Trust",
+    "Verified",
+    "validators_hash",
+    "verify",
+    "verify_header",
+    "verify_header_commit",
+    "verify_reads",
+    "verify_receipt",
+    "verify_signature",
+    "verify_view",
+]
 
 VIEW_GAS_LIMIT = 2**62  # the node has paid already; here only the caller's own time is at stake
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What a light client starts from: the chain's name and the validators of its genesis."""
+    """What a light client starts from: the chain's name, and its genesis' validators and time (None: not known)."""
 
     chain_id: str
     validators: ValidatorSet
+    time_ms: int | None = None
 
     @classmethod
     def of(cls, chain_id: str, validators: Iterable[tuple[str, bytes, int]]) -> Trust:
@@ -47,31 +75,128 @@ class Trust:
     def load(cls, genesis_file: str | os.PathLike[str]) -> Trust:
         """From a genesis file, obtained by a road that does not lead over the node. Raises VerificationError."""
         try:
-            genesis = load_genesis(Path(genesis_file).read_text(encoding="utf-8"))
+            text = Path(genesis_file).read_text(encoding="utf-8")
         except OSError as error:
             raise VerificationError("BAD_GENESIS", f"{genesis_file} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise VerificationError("BAD_GENESIS", f"{genesis_file} is no text") from error
+        return cls.read(text)
+
+    @classmethod
+    def read(cls, genesis_text: str) -> Trust:
+        """From a genesis file's text. Raises VerificationError."""
+        try:
+            genesis = load_genesis(genesis_text)
         except ValueError as error:
-            raise VerificationError("BAD_GENESIS", f"{genesis_file}: {error}") from error
-        return cls(genesis.chain_id, genesis.validators)
+            raise VerificationError("BAD_GENESIS", str(error)) from error
+        return cls(genesis.chain_id, genesis.validators, genesis.time_ms)
+
+    @property
+    def root(self) -> Trusted:
+        return genesis_trust(self.validators, self.time_ms)
 
 
-def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Ed25519 by libsodium, the one verifier that the validators use too. Total: nonsense is False."""
-    try:
-        VerifyKey(public_key).verify(message, signature)
-    except (BadSignatureError, ValueError, TypeError):
-        return False
-    return True
+@dataclass(frozen=True, slots=True)
+class ProvedEvent:
+    """A contract's event in a final transaction's receipt."""
+
+    tx_id: str
+    height: int
+    index: int  # the transaction's place in its block
+    event: EventRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedValue:
+    """What a key of the state has after `height`; `value` is the stored msgpack, None where the key is absent."""
+
+    key: bytes
+    height: int
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A fact, and the header that vouches for it: signed by `signed_power` of its validators' `total_power`."""
+
+    chain_id: str
+    claim: ProvedEvent | ProvedValue
+    header_height: int
+    header_time_ms: int
+    block_id: str
+    signed_power: int
+    total_power: int
+    steps: int
+
+
+def verify(
+    proof: bytes, genesis: str, *, now_ms: int | None = None, trusting_period_ms: int = TRUSTING_PERIOD_MS
+) -> Verified:
+    """Checks a proof file's bytes against the text of the genesis file, with nothing else: no node, no network, no clock.
+
+    Raises VerificationError with the reason. With `now_ms` (Unix time) also a header from the future is refused. Between
+    two headers that are believed one after the other lie at most `trusting_period_ms`, unless one directly follows the other.
+    """
+    trust = Trust.read(genesis)
+    decoded = decode_proof(proof)
+    if decoded.chain_id != trust.chain_id:
+        raise VerificationError("WRONG_CHAIN", f"the proof is of chain {decoded.chain_id[:80]!r}")
+    header, validators = _walk(decoded, trust, trusting_period_ms)
+    if now_ms is not None and header.time_ms > now_ms + CLOCK_DRIFT_MS:
+        raise VerificationError("FROM_THE_FUTURE", f"the header's time is {header.time_ms - now_ms} ms from now")
+    last = decoded.steps[-1].link
+    return Verified(
+        chain_id=trust.chain_id,
+        claim=_claimed(decoded, header),
+        header_height=header.height,
+        header_time_ms=header.time_ms,
+        block_id=block_id_of(last.header).hex(),
+        signed_power=committed_power(read_commit(last.commit), validators),
+        total_power=validators.total_power,
+        steps=len(decoded.steps),
+    )
+
+
+def _walk(proof: Proof, trust: Trust, trusting_period_ms: int) -> tuple[Header, ValidatorSet]:
+    trusted = trust.root
+    for step in proof.steps:
+        validators = read_validators(step.validators) if step.validators else trusted.validators
+        if step.validators and validators == trusted.validators:
+            raise VerificationError("MALFORMED", "a step repeats the validators of the step before")
+        header, trusted = advance(trusted, step.link, validators, trust.chain_id, trusting_period_ms)
+    return header, trusted.validators
+
+
+def _claimed(proof: Proof, header: Header) -> ProvedEvent | ProvedValue:
+    if isinstance(proof.claim, StateClaim):
+        return _proved_value(proof.claim, header)
+    return _proved_event(proof.claim, header)
+
+
+def _proved_event(claim: EventClaim, header: Header) -> ProvedEvent:
+    if not merkle.verify(header.receipt_root, claim.receipt, claim.proof):
+        raise VerificationError("BAD_RECEIPT_PROOF", "the receipt is not under the committed receipt root")
+    receipt = receipt_from_bytes(claim.receipt)
+    if (receipt.height, receipt.index) != (header.height - 1, claim.proof.index):
+        raise VerificationError("WRONG_RECEIPT", "the receipt speaks of another place than its proof")
+    if not claim.event < len(receipt.events):
+        raise VerificationError("NO_SUCH_EVENT", f"the receipt has {len(receipt.events)} events, not {claim.event + 1}")
+    return ProvedEvent(receipt.tx_id, receipt.height, receipt.index, receipt.events[claim.event])
+
+
+def _proved_value(claim: StateClaim, header: Header) -> ProvedValue:
+    if claim.value is None:
+        right = stateproof.verify_absent(header.state_root, claim.key, claim.proof)
+    else:
+        right = stateproof.verify_present(header.state_root, claim.key, claim.value, claim.proof)
+    if not right:
+        raise VerificationError("BAD_STATE_PROOF", f"key {claim.key!r} is not so under the committed state root")
+    return ProvedValue(claim.key, header.height - 1, claim.value)
 
 
 def verify_header(header_bytes: bytes, commit_bytes: bytes, trust: Trust) -> Header:
     """The header, once more than two thirds of the trusted power is proved to have precommitted its block id."""
-    try:
-        header = decode_header(header_bytes)
-    except ValueError as error:
-        raise VerificationError("BAD_HEADER", str(error)) from error
-    if header.chain_id != trust.chain_id:
-        raise VerificationError("WRONG_CHAIN", f"the header is of chain {header.chain_id[:80]!r}")
+    header = read_header(header_bytes, trust.chain_id)
     if header.validators_hash != validators_hash(trust.validators):
         raise VerificationError(
             "UNKNOWN_VALIDATORS", f"height {header.height} has another validator set than the trusted"
@@ -82,10 +207,7 @@ def verify_header(header_bytes: bytes, commit_bytes: bytes, trust: Trust) -> Hea
 
 def verify_header_commit(header_bytes: bytes, commit_bytes: bytes, trust: Trust, height: int) -> None:
     """Checks every entry of the commit against the trusted set."""
-    try:
-        commit = decode_commit(commit_bytes)
-    except ValueError as error:
-        raise VerificationError("BAD_COMMIT", str(error)) from error
+    commit = read_commit(commit_bytes)
     block_id: BlockId = block_id_of(header_bytes)
     fault = verify_commit(commit, trust.chain_id, trust.validators, Height(height), block_id, verify_signature)
     if fault is not None:
@@ -173,8 +295,3 @@ def verify_receipt(response: client_wire.GetReceiptResponse, tx_id: bytes, trust
     if (receipt.height, receipt.index) != (header.height - 1, proof.index):
         raise VerificationError("WRONG_RECEIPT", "the receipt speaks of another place than its proof")
     return header
-
-
-def validators_hash(validators: ValidatorSet) -> bytes:
-    """As in a header: covers names, keys and powers in the set's order."""
-    return digest(encode_validators(validators))
