@@ -214,14 +214,19 @@ class Peers:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
             for task in done:
-                fault = task.exception()
+                fault = None if task.cancelled() else task.exception()  # cancelled: the library's word for a dead call
                 if fault is not None and not isinstance(fault, grpc.RpcError | grpc.aio.BaseError):
                     self._listener.crashed(fault)
 
     @staticmethod
     async def _send_out(outbox: Outbox, write: Write) -> None:
+        """Until the stream is over, which the library tells a writer that comes too late by InvalidStateError."""
         while True:
-            await write(await outbox.get())
+            raw = await outbox.get()
+            try:
+                await write(raw)
+            except asyncio.InvalidStateError:
+                return
 
     async def _take_in(self, peer: PeerId, read: Read) -> None:
         while isinstance(raw := await read(), bytes):
@@ -282,7 +287,7 @@ class Peers:
             try:
                 await asyncio.wait_for(call.write(make_hello(self._me)), HELLO_SECONDS)
                 raw = await asyncio.wait_for(call.read(), HELLO_SECONDS)
-            except (TimeoutError, grpc.RpcError, grpc.aio.BaseError) as error:
+            except (TimeoutError, grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError) as error:
                 log.debug("dial_failed", peer=member.name, error=repr(error))
                 return False
             if not isinstance(raw, bytes):

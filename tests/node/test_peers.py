@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc.aio import _channel
 
 from chain.genesis import Member
 from gridbft.wallet import Wallet
@@ -162,6 +163,52 @@ def test_a_fault_of_our_own_while_listening_is_reported_and_not_swallowed() -> N
     async def scenario(pair: Pair) -> None:
         pair.dialler.send(None, Lane.VITAL, b"crash")
         await _until(lambda: bool(pair.dialled_ear.crashes))
+
+    asyncio.run(_with_pair(scenario))
+
+
+class _EndedCall:
+    """A call as the library leaves it when it ended unnoticed: writers are told by InvalidStateError from message
+    `good_writes` on."""
+
+    def __init__(self, call: Any, good_writes: int) -> None:
+        self.read = call.read
+        self._write = call.write
+        self._good_writes = good_writes
+
+    async def write(self, raw: bytes) -> None:
+        self._good_writes -= 1
+        if self._good_writes < 0:
+            raise asyncio.InvalidStateError("RPC already finished.")
+        await self._write(raw)
+
+
+@pytest.mark.parametrize("good_writes", [0, 1])
+def test_a_call_that_ended_unnoticed_is_dialled_again_and_stops_nothing(
+    good_writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that was stopped for longer than its peers wait wakes up on such calls, before the hello or after it."""
+    real: Any = _channel.Channel.stream_stream
+    ended: list[_EndedCall] = []
+
+    def ended_at_first(channel: Any, method: str) -> Any:
+        def call() -> Any:
+            made = real(channel, method)()
+            if len(ended) == 2:
+                return made
+            ended.append(_EndedCall(made, good_writes))
+            return ended[-1]
+
+        return call
+
+    monkeypatch.setattr(_channel.Channel, "stream_stream", ended_at_first)
+
+    async def scenario(pair: Pair) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not pair.dialled_ear.heard or len(ended) < 2:
+                pair.dialler.send(pair.dialled_party.id, Lane.VITAL, b"hello again")
+                await asyncio.sleep(0.01)
+        assert pair.dialler_ear.crashes == []
 
     asyncio.run(_with_pair(scenario))
 
