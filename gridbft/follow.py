@@ -24,10 +24,11 @@ class Follower:
         """
         chain_id = self._trust.chain_id
         header = read_header(link.header, chain_id)
-        base = self._latest if header.height > self._latest.height else self._trust.root
-        if header.validators_hash == validators_hash(base.validators):
-            return Trust(chain_id, base.validators, base.time_ms)
+        latest = self._latest
+        if header.height >= latest.height and header.validators_hash == validators_hash(latest.validators):
+            return Trust(chain_id, latest.validators, latest.time_ms)
+        base = latest if header.height > latest.height else self._trust.root
         _, reached = yield from find_trail(base, link, chain_id)
-        if reached.height > self._latest.height:
+        if reached.height > latest.height:
             self._latest = reached
         return Trust(chain_id, reached.validators, reached.time_ms)

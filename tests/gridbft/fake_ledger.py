@@ -41,9 +41,10 @@ from contracts.runtime.codec import decode
 from contracts.runtime.keys import source_key
 from gridbft.v1 import chain_pb2 as chain_wire
 from gridbft.v1 import client_pb2 as wire
-from gridbft.v1.client_pb2_grpc import LedgerServiceServicer, add_LedgerServiceServicer_to_server
+from gridbft.v1.client_pb2_grpc import add_LedgerServiceServicer_to_server
 from gridbft.verify import Trust, validators_hash, verify_signature
 from tests.gridbft.fake_bank import ABI, BankRuntime
+from tests.gridbft.unserved import Unserved
 
 CHAIN_ID = "test-0123456789abcdef"
 START_MS = 1_750_000_000_000
@@ -232,7 +233,7 @@ Tamper = Callable[[Any], Any]
 _Answer = TypeVar("_Answer")
 
 
-class FakeNode(LedgerServiceServicer):
+class FakeNode(Unserved):
     """One server of the ledger. `tamper` may change any answer; `verdicts_left` cuts a batch stream short."""
 
     def __init__(self, ledger: FakeLedger, name: str = "node") -> None:
