@@ -15,7 +15,7 @@ from chain.executor import CallsOutcome, execute_block, execute_calls, next_nonc
 from chain.genesis import Genesis
 from chain.genesis_state import genesis_state
 from chain.governance import GoverningRuntime, enact_due
-from chain.hashes import ZERO_HASH, digest
+from chain.hashes import ZERO_HASH
 from chain.kv import KV
 from chain.merkle import ListProof
 from chain.overlay import Overlay, Writes
@@ -43,7 +43,7 @@ from chain.store import (
 )
 from chain.system import EVIDENCE_AT, EVIDENCE_COUNT, SystemState, end_of_block, read_system
 from chain.tx import Tx, TxCall, Verify
-from chain.wire import encode_commit, encode_validators
+from chain.wire import encode_commit, validators_hash
 from consensus.commits import verify_commit
 from consensus.types import BlockId, Commit, Height, ValidatorId
 from contracts.runtime.api import Call, Outcome, Runtime, StateView
@@ -139,8 +139,8 @@ class Ledger:
             tx_root=ZERO_HASH,
             state_root=head.state_root,
             receipt_root=head.receipt_root,
-            validators_hash=digest(encode_validators(system.validators)),
-            next_validators_hash=digest(encode_validators(system.next_validators)),
+            validators_hash=validators_hash(system.validators),
+            next_validators_hash=validators_hash(system.next_validators),
             evidence_root=ZERO_HASH,
             last_commit_hash=ZERO_HASH,
         )

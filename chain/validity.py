@@ -11,11 +11,10 @@ from chain.block import PROTOCOL_VERSION, Block
 from chain.evidence import MAX_IN_BLOCK, decode_evidence, fault_id, fault_in
 from chain.executor import next_nonce
 from chain.genesis import ChainParams
-from chain.hashes import digest
 from chain.store import Head
 from chain.system import SystemState
 from chain.tx import Tx, Verify
-from chain.wire import encode_validators
+from chain.wire import validators_hash
 from consensus.commits import verify_commit
 from consensus.types import Height
 from contracts.runtime.api import StateView
@@ -41,8 +40,8 @@ def _header_fault(block: Block, head: Head, system: SystemState, chain_id: str) 
         "parent": (header.parent, head.block_id),
         "state root": (header.state_root, head.state_root),
         "receipt root": (header.receipt_root, head.receipt_root),
-        "validators hash": (header.validators_hash, digest(encode_validators(system.validators))),
-        "next validators hash": (header.next_validators_hash, digest(encode_validators(system.next_validators))),
+        "validators hash": (header.validators_hash, validators_hash(system.validators)),
+        "next validators hash": (header.next_validators_hash, validators_hash(system.next_validators)),
     }
     for name, (found, wanted) in expected.items():
         if found != wanted:

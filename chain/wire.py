@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from google.protobuf.message import DecodeError
 
-from chain.hashes import ADDRESS_BYTES, HASH_BYTES, address
+from chain.hashes import ADDRESS_BYTES, HASH_BYTES, address, digest
 from consensus.types import (
     BlockId,
     Commit,
@@ -26,6 +28,7 @@ MAX_HEIGHT = 2**63 - 1
 MAX_ROUND = 2**31 - 1
 SIGNATURE_BYTES = 64
 MAX_VALIDATORS = 1024
+SETS_KEPT = 64  # a set is read and written at every block, and hardly ever another one
 
 
 def _sized(data: bytes, size: int, what: str) -> bytes:
@@ -94,6 +97,11 @@ def proposal_from_wire(message: pb.Proposal) -> Proposal:
     )
 
 
+def validators_hash(validators: ValidatorSet) -> bytes:
+    """What a header says of a validator set."""
+    return digest(encode_validators(validators))
+
+
 def encode_commit(commit: Commit) -> bytes:
     return pb.Commit(
         height=commit.height,
@@ -134,6 +142,7 @@ def _entry_from_wire(message: pb.CommitEntry) -> CommitEntry:
     )
 
 
+@lru_cache(maxsize=SETS_KEPT)
 def encode_validators(validators: ValidatorSet) -> bytes:
     """Each validator length-prefixed, in the set's order: what validators_hash covers."""
     rows = [
@@ -143,7 +152,9 @@ def encode_validators(validators: ValidatorSet) -> bytes:
     return b"".join(len(row).to_bytes(4, "big") + row for row in rows)
 
 
+@lru_cache(maxsize=SETS_KEPT)
 def decode_validators(raw: bytes) -> ValidatorSet:
+    """Raises ValueError on anything malformed."""
     members: list[Validator] = []
     at = 0
     while at < len(raw):
