@@ -305,7 +305,8 @@ class Replica:
         if block is None or block.id != proposal.block_id:
             return  # it comes again with its block when our status says that we lack it
         self._judge(block)
-        self._feed(machine_events.ProposalSeen(proposal, self._is_timely(block)))
+        own_work = block.header.proposer == proposal.proposer  # only a proof of lock lets one offer another's block
+        self._feed(machine_events.ProposalSeen(proposal, own_work and self._is_timely(block)))
 
     def _heard(self) -> None:
         """Someone is at work on this height: so are we."""
