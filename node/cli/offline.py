@@ -58,3 +58,25 @@ def clear(orders: Path, as_json: bool) -> None:
     click.echo("no trade" if price is None else f"{found['quantity_wh']} Wh at {price} micros per kWh")
     rows = [(str(fill["id"]), str(fill["filled_wh"])) for fill in found["fills"]]
     print_table("", ("order", "filled Wh"), rows, numeric=("filled Wh",))
+
+
+@click.group()
+def imbalance() -> None:
+    """Settle imbalances away from the chain."""
+
+
+@imbalance.command()
+@click.option("--input", "file", required=True, type=file_type, help="JSON with prices and participants; - is stdin.")
+@json_option
+def settle(file: Path, as_json: bool) -> None:
+    """Settle one slot, by the function that the imbalance contract runs. Positive amounts are received."""
+    from gridbft.offline import settle_imbalance
+
+    found = run_offline(settle_imbalance, file, as_json)
+    if as_json:
+        print_json(found)
+        return
+    for kind, table in (("account", "participants"), ("brp", "brps")):
+        rows = [(str(r[kind]), str(r["imbalance_wh"]), str(r["amount_micros"])) for r in found[table]]
+        print_table("", (kind, "imbalance Wh", "micros"), rows, numeric=("imbalance Wh", "micros"))
+    click.echo(f"neutrality receives {found['neutrality_micros']} micros")

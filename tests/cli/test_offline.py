@@ -62,3 +62,28 @@ def test_a_file_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["market", "clear", "--orders", str(tmp_path / "none.json")])
     assert result.exit_code == 2
     assert "cannot be read: No such file" in result.stderr
+
+
+def test_a_settlement_is_one_line_of_json(tmp_path: Path) -> None:
+    row = {
+        "account": "a",
+        "brp": "g",
+        "sold_wh": 5,
+        "bought_wh": 0,
+        "import_wh": 0,
+        "export_wh": 1005,
+        "activated_wh": 0,
+    }
+    record = {"pricing": "single", "price_micros_per_kwh": 70, "participants": [row]}
+    result = run(tmp_path / "slot.json", record, "imbalance", "settle", "--json", "--input")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {
+        "participants": [{"account": "a", "imbalance_wh": 1000, "amount_micros": 70}],
+        "brps": [{"brp": "g", "imbalance_wh": 1000, "amount_micros": 70}],
+        "neutrality_micros": -70,
+    }
+    readable = run(tmp_path / "slot.json", record, "imbalance", "settle", "--input")
+    assert "neutrality receives -70 micros" in readable.stdout
+    bad = run(tmp_path / "slot.json", {**record, "participants": [7]}, "imbalance", "settle", "--input")
+    assert (bad.exit_code, bad.stdout) == (2, "")
+    assert "participants, row 1: expected an object with account, brp, " in bad.stderr
