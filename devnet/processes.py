@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from devnet.network import BASE_PORT_VARIABLE, NetworkError, Node
@@ -37,8 +37,8 @@ def running_pid(node: Node) -> int | None:
     return pid if _is_node(_command_line(pid), node) else None
 
 
-def start_node(node: Node) -> int:
-    """Returns the new pid. Raises NetworkError where a port is taken."""
+def start_node(node: Node, environment: Mapping[str, str] | None = None) -> int:
+    """Returns the new pid. `environment` is added to this process's own. Raises NetworkError where a port is taken."""
     for address in (node.client_address, node.peer_address):
         _require_free(address, node)
     program = Path(sys.executable).parent / "gridbft"
@@ -50,6 +50,7 @@ def start_node(node: Node) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=node.home,
+            env={**os.environ, **(environment or {})},
         )
     pid_file(node).write_text(f"{process.pid}\n", encoding="ascii")
     return process.pid
