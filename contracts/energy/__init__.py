@@ -12,6 +12,7 @@ DEPLOYMENT_ORDER: tuple[str, ...] = (
     "payments",
     "market",
     "metering",
+    "archive",
     "balancing",
     "imbalance",
     "certificates",

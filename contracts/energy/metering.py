@@ -6,15 +6,18 @@ refused with READING_STANDS, and `reading(meter, slot)` says what stands. A CORR
 and does so too after settlement has closed metering of the slot, within the correction window: the slot can then be
 settled again. After the window the slot is final. A batch is taken as a whole or refused as a whole.
 
+A device with a key of its own signs its readings, and anybody may hand them in.
+
 Feeding in is bounded by the meter's rating: `export_wh <= rating_w / 4 * 1.1`, the bound that granular certificates use
 (rating x hours x 1.1). Import is bounded by one limit for all: a rating says what a generator can do, but a connection
 may for a while take more than the rated appliance behind it.
 """
 
-from contracts.host import Map, NamedTuple, Value, call, ctx, emit, export, fail, require, view
+from contracts.host import Map, NamedTuple, Value, call, ctx, ed25519_verify, emit, export, fail, require, view
 
 QUALITIES = ("DIRECT", "ESTIMATED", "CORRECTED")
 MAX_ROWS = 5_000
+MAX_SIGNED_ROWS = 500
 MAX_IMPORT_WH = 1_000_000_000  # 1 GWh in a quarter of an hour
 MAX_SLOT = 100_000_000
 DAY_MS = 86_400_000
@@ -35,15 +38,11 @@ def export_limit_wh(rating_w: int) -> int:
     return rating_w * 11 // 40
 
 
-@export
-def submit(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
-    """A meter operator's batch of rows (meter, slot, import_wh, export_wh, quality), at most 5,000."""
-    require(call("registry", "has_role", ctx.caller, "METER_OPERATOR"), "NOT_METER_OPERATOR")
+def apply(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
+    """Checks and writes rows, and adds them to the sums; all or none."""
     require(0 < len(slot_readings) <= MAX_ROWS, "BATCH_SIZE")
     facts = call("registry", "meter_facts", [row[0] for row in slot_readings])
     changes: dict[int, dict[str, tuple[int, int]]] = {}  # slot -> account -> (import, export) to add
-    total_import_wh = 0
-    total_export_wh = 0
     for row, fact in zip(slot_readings, facts):
         meter, slot, import_wh, export_wh, quality = row
         account = fact[0]
@@ -58,11 +57,11 @@ def submit(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
         export_change_wh = export_wh
         if quality == "CORRECTED":
             require(slot not in frozen, "SETTLEMENT_RUNS")
+            if standing is None:
+                fail("NOTHING_TO_CORRECT")
             if slot in closed:
                 require(ctx.time_ms <= closed[slot] + correction_window_ms.get(), "SLOT_FINAL")
                 correction_counts[slot] = correction_counts.get(slot, 0) + 1
-            if standing is None:
-                fail("NOTHING_TO_CORRECT")
             import_change_wh -= standing.import_wh
             export_change_wh -= standing.export_wh
             emit(
@@ -83,21 +82,58 @@ def submit(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
         of_slot = changes[slot]
         change = of_slot.get(account, (0, 0))
         of_slot[account] = (change[0] + import_change_wh, change[1] + export_change_wh)
-        total_import_wh += import_wh
-        total_export_wh += export_wh
     for slot, of_slot in changes.items():
         for account, change in of_slot.items():
             before = sums.get((account, slot), Energy(0, 0))
             sums[(account, slot)] = Energy(before.import_wh + change[0], before.export_wh + change[1])
+    slots = list(changes)
     emit(
         "Metered",
         meter_operator=ctx.caller,
         reading_count=len(slot_readings),
-        first_slot=min(list(changes)),
-        last_slot=max(list(changes)),
-        import_wh=total_import_wh,
-        export_wh=total_export_wh,
+        first_slot=min(slots),
+        last_slot=max(slots),
+        import_wh=sum([row[2] for row in slot_readings]),
+        export_wh=sum([row[3] for row in slot_readings]),
     )
+
+
+@export
+def submit(slot_readings: list[tuple[str, int, int, int, str]]) -> None:
+    """A meter operator's batch of rows (meter, slot, import_wh, export_wh, quality), at most 5,000."""
+    require(call("registry", "has_role", ctx.caller, "METER_OPERATOR"), "NOT_METER_OPERATOR")
+    apply(slot_readings)
+
+
+def signed_text(meter: str, slot: int, import_wh: int, export_wh: int) -> bytes:
+    """What a device signs: "gridbft reading|meter|slot|import_wh|export_wh" in ASCII."""
+    text = "|".join(["gridbft reading", meter, str(slot), str(import_wh), str(export_wh)])
+    return text.encode()
+
+
+@export
+def submit_signed(signed_readings: list[tuple[str, int, int, int, bytes]]) -> None:
+    """Anybody hands in what devices signed: rows (meter, slot, import_wh, export_wh, signature), at most 500.
+
+    The signature (Ed25519, by the key that the registry has for the meter) stands for a meter operator's authority. A
+    device signs DIRECT readings only: a signed correction could be handed in again after a later one.
+    """
+    require(0 < len(signed_readings) <= MAX_SIGNED_ROWS, "BATCH_SIZE")
+    keys = call("registry", "meter_keys", [row[0] for row in signed_readings])
+    for row, key in zip(signed_readings, keys):
+        meter, slot, import_wh, export_wh, signature = row
+        require(len(key) > 0, "NO_METER_KEY")
+        require(ed25519_verify(key, signed_text(meter, slot, import_wh, export_wh), signature), "BAD_SIGNATURE")
+        emit(
+            "DeviceSigned",
+            meter=meter,
+            slot=slot,
+            import_wh=import_wh,
+            export_wh=export_wh,
+            public_key=key,
+            signature=signature,
+        )
+    apply([(row[0], row[1], row[2], row[3], "DIRECT") for row in signed_readings])
 
 
 @export

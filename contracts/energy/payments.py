@@ -15,8 +15,17 @@ MAX_AMOUNT_MICROS = 10**18  # a million million units of the currency: far beyon
 MAX_REFERENCE_CHARACTERS = 128
 MAX_CONTRACT_NAME_CHARACTERS = 32  # shorter than an address, so a contract's account is never a person's
 MAX_PAGE = 1_000
-FUNDS = ("neutrality",)  # what settlements do not balance goes here or comes from here
+FUNDS = ("neutrality", "grid")  # what settlements do not balance; what grid fees bring in
 
+Statement = NamedTuple(
+    "Statement",
+    [
+        ("balance_micros", int),
+        ("held_micros", int),
+        ("credit_limit_micros", int),
+        ("spendable_micros", int),  # balance and unused credit
+    ],
+)
 Hold = NamedTuple("Hold", [("account", str), ("contract", str), ("amount_micros", int)])
 
 free: Map[str, int] = Map("free")  # what an account can spend; below zero when it draws on its credit line
@@ -291,3 +300,17 @@ def is_allowed(name: str) -> bool:
 def supply() -> tuple[int, int]:
     """(minted, burned) since genesis, in micros."""
     return (minted.get(), burned.get())
+
+
+@view
+def statement(account: str) -> Statement:
+    """What the account has, has set aside, and can still spend (micros)."""
+    balance_micros = free.get(account, 0)
+    limit_micros = credit_limits.get(account, 0)
+    return Statement(balance_micros, on_hold.get(account, 0), limit_micros, balance_micros + limit_micros)
+
+
+@view
+def spendables(accounts: list[str]) -> list[int]:
+    """What each account can still spend, its unused credit included (micros)."""
+    return [free.get(account, 0) + credit_limits.get(account, 0) for account in accounts]
