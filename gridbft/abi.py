@@ -51,6 +51,9 @@ def parse_type(text: str) -> Type:
 
 def named(kind: Type, value: Any) -> Any:
     """A decoded value with its records as dicts from field name to value, instead of as bare lists."""
+    if kind.name == "|":
+        members = [m for m in kind.of if m.name != "None"]
+        return named(members[0], value) if len(members) == 1 else value
     if isinstance(value, list | tuple):
         if kind.fields and len(kind.fields) == len(value):
             return {f: named(t, v) for f, t, v in zip(kind.fields, kind.of, value, strict=True)}

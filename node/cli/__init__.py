@@ -16,6 +16,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "receipt": ("node.cli.receipt", "receipt", "Show what a final transaction did."),
     "keys": ("node.cli.keys", "keys", "List keys, or make a new one."),
     "market": ("node.cli.offline", "market", "Clear a market from a file, away from the chain."),
+    "imbalance": ("node.cli.offline", "imbalance", "Settle a slot from a file, away from the chain."),
+    "prove": ("node.cli.prove", "prove", "Write a proof file that anyone can check offline."),
+    "verify": ("node.cli.verify", "verify", "Check a proof file against a genesis, with no network."),
     "init": ("node.cli.init", "init", "Make a validator's home."),
     "start": ("node.cli.start", "start", "Run a validator."),
 }

@@ -1,0 +1,48 @@
+"""A short market on the production ledger: two houses, two slots, trades, settlement, certificates and retirements."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from chain.tx import TxCall
+from contracts.energy import DEPLOYMENT_ORDER
+from tests.chain.network import Chain, call, genesis
+from tests.chain.txs import address_of
+
+ALICE, BOB = address_of("alice"), address_of("bob")
+SLOT = 1_888_900
+ZONE = "feeder-1"
+
+
+def act(chain: Chain, sender: str, *calls: TxCall) -> None:
+    """One block with one transaction, which must work."""
+    assert chain.grow(chain.tx(sender, *calls)) == [(True, "")]
+
+
+@cache
+def market_chain() -> Chain:
+    chain = Chain(genesis(contracts=DEPLOYMENT_ORDER))
+    act(
+        chain,
+        "operator",
+        call("registry", "register_participant", ALICE, "Alice", ""),
+        call("registry", "register_participant", BOB, "Bob", ""),
+        call("registry", "register_meter", "pv-alice", ALICE, "pv", "bus-1", 20_000),
+        call("registry", "register_meter", "load-alice", ALICE, "household", "bus-1", 11_000),
+        call("registry", "register_meter", "load-bob", BOB, "household", "bus-2", 11_000),
+    )
+    for number, slot in enumerate((SLOT, SLOT + 1)):
+        act(chain, "alice", call("market", "place_order", ZONE, slot, "sell", 1_000 + number, 50_001))
+        act(chain, "alice", call("market", "place_order", ZONE, slot, "sell", 700, 60_003))
+        act(chain, "bob", call("market", "place_order", ZONE, slot, "buy", 1_501, 90_007))
+        act(chain, "operator", call("market", "clear", ZONE, slot))
+        rows = [("pv-alice", slot, 0, 1_777, "DIRECT"), ("load-alice", slot, 123, 0, "DIRECT")]
+        act(chain, "operator", call("metering", "submit", [*rows, ("load-bob", slot, 1_403, 0, "ESTIMATED")]))
+        act(chain, "operator", call("imbalance", "post_price", slot, 71_119), call("imbalance", "settle", slot))
+    act(chain, "operator", call("certificates", "issue", "pv-alice", SLOT, 1_700))
+    act(chain, "alice", call("certificates", "transfer", 1, 900, BOB))
+    act(chain, "bob", call("certificates", "retire", 2, 600, BOB, "home", SLOT))
+    act(chain, "bob", call("certificates", "retire", 2, 300, BOB, "the rest", SLOT))
+    for _ in range(5):
+        chain.grow()
+    return chain
