@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgpack
@@ -81,11 +81,20 @@ class ProvedKey:
     commit_bytes: bytes
 
 
+Lap = Callable[[str | None], None]
+"""Told what the time since the last lap went to; None begins a round."""
+
+
+def _no_lap(stage: str | None) -> None:
+    return None
+
+
 class Ledger:
     """Opens the chain in `kv`, or begins it from the genesis. `verify` checks the signatures of commits."""
 
     def __init__(self, kv: KV, runtime: Runtime, genesis: Genesis, verify: Verify) -> None:
         self._kv = kv
+        self.lap: Lap = _no_lap  # a host that wants to know where the time goes sets its own
         self._runtime: Runtime = GoverningRuntime(runtime)
         self._verify = verify
         self.chain_id = genesis.chain_id
@@ -170,22 +179,27 @@ class Ledger:
         height, time_ms = block.header.height, block.header.time_ms
         assert block.header.parent == self.head.block_id
         assert commit.block_id == block.id
-        outcome = execute_block(self._runtime, self.view, block.txs, height, time_ms)
+        self.lap(None)
+        before = _Recorder(self.view)  # each key is read from the store once, however often the block asks for it
+        outcome = execute_block(self._runtime, before, block.txs, height, time_ms)
         writes = outcome.writes
-        state = Overlay(self.view, writes)
+        state = Overlay(before, writes)
         writes.update(enact_due(self._runtime, state, height, time_ms))
         system, system_writes = end_of_block(self.system, state, height, block.last_commit, block.evidence)
         writes.update(system_writes)
         receipts = [encode_receipt(r) for r in outcome.receipts]
-        changed = {key: value for key, value in writes.items() if self.view.get(key) != value}
+        receipt_root = merkle.root(receipts)
+        self.lap("execute")
+        changed = {key: value for key, value in writes.items() if before.get(key) != value}
         change = self._tree.plan(changed)
-        head = Head(height, block.id, time_ms, change.root, merkle.root(receipts))
+        head = Head(height, block.id, time_ms, change.root, receipt_root)
+        self.lap("state")
 
         puts: list[tuple[bytes, bytes]] = [
             (at_height(BLOCK, height), block.raw),
             (at_height(COMMIT, height), encode_commit(commit)),
             (at_height(RECEIPTS, height), pack_list(receipts)),
-            (at_height(UNDO, height), msgpack.packb([(key, self.view.get(key)) for key in changed])),
+            (at_height(UNDO, height), msgpack.packb([(key, before.seen[key]) for key in changed])),
             (HEAD, encode_head(head)),
         ]
         place = height.to_bytes(8, "big")
@@ -199,6 +213,7 @@ class Ledger:
         self._kv.write(puts, deletes)
 
         self._tree.adopt(change)
+        self.lap("store")
         self.head, self.system = head, system
         self._past = None
         return head
@@ -300,9 +315,11 @@ class _Recorder:
         self.seen: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes, /) -> bytes | None:
-        if key not in self.seen:
-            self.seen[key] = self._base.get(key)
-        return self.seen[key]
+        seen = self.seen
+        if key in seen:
+            return seen[key]
+        value = seen[key] = self._base.get(key)
+        return value
 
 
 class _Layered:

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -80,8 +81,8 @@ def base_port() -> int:
     return int(text)
 
 
-def create_network(folder: Path, count: int, first_port: int) -> Network:
-    """Makes all homes and keys anew. Raises NetworkError where a network stands already."""
+def create_network(folder: Path, count: int, first_port: int, more_calls: Iterable[GenesisCall] = ()) -> Network:
+    """Makes all homes and keys anew; the genesis makes `more_calls` after its own. Raises NetworkError where a network stands already."""
     if not 1 <= count <= MAX_NODES:
         raise NetworkError(f"expected 1 to {MAX_NODES} nodes, found {count}")
     if (folder / NETWORK_FILE).exists():
@@ -100,7 +101,7 @@ def create_network(folder: Path, count: int, first_port: int) -> Network:
         node = Node(name, role, client, peer, folder / name)
         members.append(create_home(node.home, name, role, client, peer))
         nodes.append(node)
-    genesis = devnet_genesis(tuple(members), operators, int(time.time() * 1000))
+    genesis = devnet_genesis(tuple(members), operators, int(time.time() * 1000), tuple(more_calls))
     text = dump_genesis(genesis)
     for node in nodes:
         Home(node.home).genesis.write_text(text, encoding="utf-8")
@@ -110,7 +111,9 @@ def create_network(folder: Path, count: int, first_port: int) -> Network:
     return network
 
 
-def devnet_genesis(members: tuple[Member, ...], operators: list[Wallet], time_ms: int) -> Genesis:
+def devnet_genesis(
+    members: tuple[Member, ...], operators: list[Wallet], time_ms: int, more_calls: tuple[GenesisCall, ...] = ()
+) -> Genesis:
     """`operators`: the market's operator, the meter operator and the certificate issuer."""
     accounts = [wallet.address for wallet in operators]
     return build_genesis(
@@ -120,8 +123,9 @@ def devnet_genesis(members: tuple[Member, ...], operators: list[Wallet], time_ms
         members=members,
         params=ChainParams(),
         contracts=tuple((name, SOURCES[name].decode("ascii")) for name in DEPLOYMENT_ORDER),
-        calls=tuple(
-            GenesisCall(contract, function, tuple(args)) for contract, function, args in genesis_calls(*accounts)
+        calls=(
+            *(GenesisCall(contract, function, tuple(args)) for contract, function, args in genesis_calls(*accounts)),
+            *more_calls,
         ),
     )
 

@@ -85,6 +85,11 @@ def log_tail(node: Node) -> str:
     return "\n".join(lines[-LOG_TAIL_LINES:]) or "(empty log)"
 
 
+def is_free(address: str) -> bool:
+    """Whether a program could listen there now."""
+    return _bind_problem(address) is None
+
+
 def _require_free(address: str, node: Node) -> None:
     """Patient for a moment: a process that was just killed holds its ports until the system has buried it."""
     deadline = time.monotonic() + BURIAL_S

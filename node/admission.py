@@ -34,6 +34,7 @@ from node.events import (
     TxsReceived,
     VotesReceived,
 )
+from node.stages import PROCESS
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 MAX_TXS = 4_000  # in one message
@@ -90,9 +91,23 @@ class Door:
 
     async def txs(self, raw_txs: Sequence[bytes]) -> list[Tx | Refusal]:
         """A checked transaction or why not, for each, in order."""
+        with PROCESS.measured("admission"):
+            results, places, unchecked = self._decoded(raw_txs)
+        right = await verify_in(self._pool, unchecked)
+        with PROCESS.measured("admission"):
+            for place, is_right in zip(places, right, strict=True):
+                tx_or_refusal = results[place]
+                if not is_right:
+                    results[place] = BAD_SIGNATURE
+                elif isinstance(tx_or_refusal, Tx):
+                    self._remember(tx_or_refusal)
+        return results
+
+    def _decoded(self, raw_txs: Sequence[bytes]) -> tuple[list[Tx | Refusal], list[int], list[SignedBytes]]:
+        """Decoded transactions and refusals, with the places and the signatures of those that are still to be checked."""
         results: list[Tx | Refusal] = []
-        unchecked: list[SignedBytes] = []
         places: list[int] = []
+        unchecked: list[SignedBytes] = []
         for raw in raw_txs:
             tx = self.known(sha256(raw).digest())
             if tx is not None:
@@ -106,14 +121,7 @@ class Door:
             places.append(len(results))
             results.append(tx)
             unchecked.append(signed)
-        right = await verify_in(self._pool, unchecked)
-        for place, is_right in zip(places, right, strict=True):
-            tx_or_refusal = results[place]
-            if not is_right:
-                results[place] = BAD_SIGNATURE
-            elif isinstance(tx_or_refusal, Tx):
-                self._remember(tx_or_refusal)
-        return results
+        return results, places, unchecked
 
     def _remember(self, tx: Tx) -> None:
         self._recent_txs[tx.key] = tx
@@ -194,7 +202,8 @@ class Door:
 
     async def _proposed_block(self, proposal: Proposal, raw: bytes) -> Block | Fault:
         try:
-            block, unchecked = decode_block(raw, self._chain_id, self.known)
+            with PROCESS.measured("consensus"):
+                block, unchecked = decode_block(raw, self._chain_id, self.known)
         except ValueError as error:
             return Fault(f"a malformed block: {error}")
         if block.id != proposal.block_id or block.header.height != proposal.height:

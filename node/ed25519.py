@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from itertools import chain
+from time import thread_time_ns
 
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 from chain.tx import SignedBytes
+from node.stages import PROCESS
 
 PUBLIC_KEY_BYTES, SIGNATURE_BYTES = 32, 64
 CHUNK = 64
@@ -36,7 +38,15 @@ def verify_all(items: Sequence[SignedBytes]) -> list[bool]:
 async def verify_in(pool: Executor | None, items: Sequence[SignedBytes]) -> list[bool]:
     """Like `verify_all`, in the pool's threads; without a pool here and now, and nothing is waited for."""
     if pool is None or len(items) <= 1:  # a hop to a thread and back costs more than it spares
-        return verify_all(items)
+        with PROCESS.measured("verify"):
+            return verify_all(items)
     loop = asyncio.get_running_loop()
     chunks = [items[at : at + CHUNK] for at in range(0, len(items), CHUNK)]
-    return list(chain.from_iterable(await asyncio.gather(*[loop.run_in_executor(pool, verify_all, c) for c in chunks])))
+    verdicts = await asyncio.gather(*[loop.run_in_executor(pool, _verify_metered, c) for c in chunks])
+    PROCESS.add("verify", sum(ns for _, ns in verdicts))
+    return list(chain.from_iterable(right for right, _ in verdicts))
+
+
+def _verify_metered(items: Sequence[SignedBytes]) -> tuple[list[bool], int]:
+    begun = thread_time_ns()
+    return verify_all(items), thread_time_ns() - begun

@@ -49,6 +49,7 @@ from node.finality import ReceiptWaiters, Tip
 from node.outgoing import Outgoing, Send
 from node.replica import Replica
 from node.signer import Refused, Signer
+from node.stages import PROCESS
 from node.wal import WriteAheadLog
 
 BULK_EVENTS = 256  # batches of transactions that may wait; consensus never waits behind them
@@ -83,6 +84,7 @@ class Host:
     ) -> None:
         self.replica = replica
         self.ledger = ledger
+        ledger.lap = PROCESS.lap
         self.tip = Tip(ledger.head.height)
         self.receipts = ReceiptWaiters()
         self._signer = signer
@@ -175,18 +177,23 @@ class Host:
         a block may follow from a block without end, and the loop must breathe between them."""
         following: deque[Event] = deque([event])
         while following:
-            for effect in self.replica.handle(following.popleft(), self._clock_ms()):
+            current = following.popleft()
+            with PROCESS.measured("admission" if isinstance(current, TxsReceived) else "consensus"):
+                effects = self.replica.handle(current, self._clock_ms())
+            for effect in effects:
                 answer = self._carry_out(effect)
                 if answer is not None:
                     following.append(answer)
-        self._outgoing.flush()
+        with PROCESS.measured("consensus"):
+            self._outgoing.flush()
 
     def _carry_out(self, effect: Effect) -> Signed | SignRefused | None:
         match effect:
             case SendVotes() | SendProposal() | SendStatus() | SendTxs() | SendEvidence() | RequestBlocks():
                 self._outgoing.add(effect)
             case Persist(records):
-                self._wal.append(records)
+                with PROCESS.measured("store"):
+                    self._wal.append(records)
             case Sign(message):
                 return self._sign(message)
             case SetTimer(timer, delay_ms):
@@ -207,7 +214,8 @@ class Host:
 
     def _sign(self, message: Vote | Proposal) -> Signed | SignRefused:
         assert self._signer is not None, "an observer's replica asked for a signature"
-        signed = self._signer.sign(message)
+        with PROCESS.measured("consensus"):
+            signed = self._signer.sign(message)
         return SignRefused(message, signed.reason) if isinstance(signed, Refused) else Signed(signed)
 
     def _set_timer(self, timer: Timer, delay_ms: int) -> None:

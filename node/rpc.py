@@ -23,6 +23,7 @@ from node import answers
 from node.admission import Door
 from node.finality import ReceiptWaiters, Tip
 from node.host import Host
+from node.stages import PROCESS
 from node.subscriptions import Filter, PrunedError, Subscriptions
 
 MAX_BATCH_TXS = 4_000
@@ -93,12 +94,14 @@ class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
             results = await self._door.txs(request.txs)
             admitted = [r for r in results if isinstance(r, Tx)]
             fates = iter(await self._submit(admitted, context))
-            yield client_pb2.SubmitBatchResponse(
-                verdicts=[
-                    answers.verdict(r.id, next(fates)) if isinstance(r, Tx) else answers.verdict(_id_of(raw), r)
-                    for raw, r in zip(request.txs, results, strict=True)
-                ]
-            )
+            with PROCESS.measured("rpc"):
+                response = client_pb2.SubmitBatchResponse(
+                    verdicts=[
+                        answers.verdict(r.id, next(fates)) if isinstance(r, Tx) else answers.verdict(_id_of(raw), r)
+                        for raw, r in zip(request.txs, results, strict=True)
+                    ]
+                )
+            yield response
 
     async def _submit(self, txs: Sequence[Tx], context: Any) -> Sequence[Refusal | None]:
         try:
@@ -262,6 +265,7 @@ class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
             version=self._status.version,
             time_ms=head.time_ms,
             earliest_height=self._ledger.store.earliest(),
+            cpu_us=PROCESS.spent_us(),
         )
 
     async def ListContracts(  # noqa: N802

@@ -10,6 +10,7 @@ from chain.store import BlockStore
 from gridbft.v1 import chain_pb2 as chain_pb
 from gridbft.v1 import client_pb2 as pb
 from node.finality import Tip
+from node.stages import PROCESS
 
 CACHED_BLOCKS = 16
 
@@ -58,14 +59,16 @@ class Subscriptions:
         height = first or self._tip.height + 1
         while True:
             await self._tip.reach(height)
-            block = self._block(height)
-            yield pb.SubscribeResponse(
-                height=height,
-                time_ms=block.time_ms,
-                block_id=block.block_id,
-                receipts=[r for r, e in zip(block.receipts, block.events, strict=True) if wanted.matches(e)],
-                transactions=len(block.receipts),
-            )
+            with PROCESS.measured("rpc"):
+                block = self._block(height)
+                response = pb.SubscribeResponse(
+                    height=height,
+                    time_ms=block.time_ms,
+                    block_id=block.block_id,
+                    receipts=[r for r, e in zip(block.receipts, block.events, strict=True) if wanted.matches(e)],
+                    transactions=len(block.receipts),
+                )
+            yield response
             height += 1
 
     def _block(self, height: int) -> AppliedBlock:

@@ -579,6 +579,26 @@ Global___PeerInfo: _TypeAlias = PeerInfo  # noqa: Y015
 class StatusResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class CpuUsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     CHAIN_ID_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
@@ -590,6 +610,7 @@ class StatusResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     TIME_MS_FIELD_NUMBER: _builtins.int
     EARLIEST_HEIGHT_FIELD_NUMBER: _builtins.int
+    CPU_US_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     chain_id: _builtins.str
     height: _builtins.int
@@ -605,6 +626,10 @@ class StatusResponse(_message.Message):
     """the first block whose body is kept"""
     @_builtins.property
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerInfo]: ...
+    @_builtins.property
+    def cpu_us(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """processor time of the node's process by stage, since its start"""
+
     def __init__(
         self,
         *,
@@ -619,10 +644,11 @@ class StatusResponse(_message.Message):
         version: _builtins.str = ...,
         time_ms: _builtins.int = ...,
         earliest_height: _builtins.int = ...,
+        cpu_us: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "chain_id", b"chain_id", "earliest_height", b"earliest_height", "height", b"height", "mempool", b"mempool", "name", b"name", "peers", b"peers", "round", b"round", "state_root", b"state_root", "time_ms", b"time_ms", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "chain_id", b"chain_id", "cpu_us", b"cpu_us", "earliest_height", b"earliest_height", "height", b"height", "mempool", b"mempool", "name", b"name", "peers", b"peers", "round", b"round", "state_root", b"state_root", "time_ms", b"time_ms", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""How fast a network of real processes is on this machine: `gridbft bench`."""

@@ -1,0 +1,60 @@
+"""`gridbft bench`: measures a fresh network of real processes on this machine."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from devnet.bench.figures import figures
+from devnet.bench.options import DEFAULT_ACCOUNTS, WORKLOADS, Options
+from devnet.bench.run import run
+from devnet.network import NetworkError, node_names
+from gridbft.errors import ClientError
+from node.cli.output import BAD_INPUT, FAILURE, fail, json_option, print_facts
+
+WINDOWS = {"transfer": 8_000, "orders": 4_000, "meter": 64}
+"""Transactions under way at once where no rate is given: enough for full blocks while the next ones arrive."""
+
+
+@click.command()
+@click.option("--nodes", default=4, show_default=True, type=click.IntRange(1, 16), help="Validators.")
+@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(1, 3_600), help="How long to send.")
+@click.option("--workload", default="transfer", show_default=True, type=click.Choice(WORKLOADS))
+@click.option("--accounts", type=click.IntRange(2, 10_000_000), help="How many there are (else by workload).")
+@click.option("--rate", type=click.FloatRange(0.1), help="Transactions per second; else as many as it can.")
+@click.option("--kill", metavar="ONE", help="SIGKILL this node, as dso-1, soon after the load begins.")
+@click.option("--window", type=click.IntRange(1), help="Most transactions under way where no rate is given.")
+@json_option
+def bench(
+    nodes: int,
+    seconds: float,
+    workload: str,
+    accounts: int | None,
+    rate: float | None,
+    kill: str | None,
+    window: int | None,
+    as_json: bool,
+) -> None:
+    """Measure a fresh network of real processes: throughput, latency, and where the time goes.
+
+    TLS between the nodes, every sync to the disk and every check are as in production. Each transaction is signed
+    beforehand, sent by another process, and looked up afterwards.
+    """
+    chosen = next(w for w in WORKLOADS if w == workload)
+    names = [name for name, _ in node_names(nodes)]
+    if kill is not None and kill not in names:
+        fail(BAD_INPUT, "BAD_INPUT", f"--kill {kill}: the nodes are {', '.join(names)}", as_json)
+    options = Options(
+        nodes, seconds, chosen, accounts or DEFAULT_ACCOUNTS[chosen], rate, kill, window or WINDOWS[chosen]
+    )
+    try:
+        found = figures(run(options, lambda line: click.echo(line, err=True)))
+    except (NetworkError, ClientError, OSError) as error:
+        fail(FAILURE, "BENCH_FAILED", str(error), as_json)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        print_facts(
+            tuple((key, json.dumps(value) if isinstance(value, dict) else str(value)) for key, value in found.items())
+        )
