@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chain.genesis import ChainParams, Genesis, GenesisCall, Member, build_genesis, dump_genesis
 from contracts.energy import DEPLOYMENT_ORDER, SOURCES, genesis_calls
-from gridbft.wallet import Keyring, Wallet
+from gridbft.wallet import OPEN_MARK, Keyring, Wallet
 from node.cli.init import create_home
 from node.home import Home
 
@@ -89,6 +89,8 @@ def create_network(folder: Path, count: int, first_port: int, more_calls: Iterab
         raise NetworkError(f"{folder} holds a network already")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     keyring = Keyring(folder / "keys")
+    keyring.folder.mkdir(mode=0o700)
+    (keyring.folder / OPEN_MARK).write_text("The keys in this folder have no passphrase: they only play.\n")
     operators = [keyring.new(name) for name in OPERATORS]
     seed = folder / "keys" / SEED_FILE
     seed.touch(mode=0o600)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LEAST_KEPT = 100  # blocks: what peers that were away for a moment ask for
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("console", "json")
 
@@ -18,6 +19,8 @@ TEMPLATE = """\
 name = {name}                      # as in the genesis; for people and logs
 client_address = {client_address}   # host:port where clients connect (gRPC, no TLS: put it behind your own gateway)
 peer_address = {peer_address}     # host:port where the other validators connect (mutual TLS, pinned certificates)
+observer = false                   # true: never votes, even where the chain counts this key among its validators
+passphrase_file = ""               # unlocks node.key: a file whose first line is the passphrase; "": environment or prompt
 
 [consensus]
 propose_ms = 1000                  # how long round 0 waits for a proposal
@@ -27,6 +30,12 @@ delta_ms = 300                     # added to each of them in every further roun
 cap_ms = 10000                     # none of them ever grows beyond this
 heartbeat_ms = 10000               # an idle network makes an empty block this often
 proof_block_ms = 500               # a block with transactions is followed by one that proves them, at latest after this
+caution_ms = 30000                 # a wiped validator rejoins a chain that stands still for it only after this long
+
+[storage]
+snapshot_interval = 1000           # a snapshot of the state every so many heights; 0: none
+snapshot_min_gap = 500             # a new node restores a snapshot only if it saves at least so many blocks
+keep_blocks = 0                    # bodies of older blocks than the last so many are pruned; 0: all are kept
 
 [log]
 level = "info"                     # debug, info, warning or error
@@ -52,6 +61,12 @@ class Config:
     cap_ms: int = 10_000
     heartbeat_ms: int = 10_000
     proof_block_ms: int = 500
+    observer: bool = False
+    passphrase_file: str = ""
+    caution_ms: int = 30_000
+    snapshot_interval: int = 1_000
+    snapshot_min_gap: int = 500
+    keep_blocks: int = 0
     log_level: str = "info"
     log_format: str = "console"
 
@@ -81,8 +96,21 @@ def _milliseconds(field: str, least: int, most: int) -> _Key:
     return _Key(field, f"a whole number of milliseconds from {least} to {most}", accepts)
 
 
+def _count(field: str, least: int = 1) -> _Key:
+    """0 switches off what the key counts."""
+
+    def accepts(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and (value == 0 or least <= value <= 10**9)
+
+    return _Key(field, f"0 or a whole number from {least} to {10**9}", accepts)
+
+
 def _one_of(field: str, choices: tuple[str, ...]) -> _Key:
     return _Key(field, "one of " + ", ".join(f'"{c}"' for c in choices), lambda value: value in choices)
+
+
+def _path(field: str) -> _Key:
+    return _Key(field, "a path (relative ones start at the home), or nothing", lambda v: isinstance(v, str))
 
 
 _ADDRESS = 'an address like "127.0.0.1:7101"'
@@ -95,6 +123,8 @@ _KEYS: dict[tuple[str, ...], _Key] = {
     ),
     ("client_address",): _Key("client_address", _ADDRESS, is_address, required=True),
     ("peer_address",): _Key("peer_address", _ADDRESS, is_address, required=True),
+    ("observer",): _Key("observer", "true or false", lambda value: isinstance(value, bool)),
+    ("passphrase_file",): _path("passphrase_file"),
     ("consensus", "propose_ms"): _milliseconds("propose_ms", 1, 60_000),
     ("consensus", "prevote_ms"): _milliseconds("prevote_ms", 1, 60_000),
     ("consensus", "precommit_ms"): _milliseconds("precommit_ms", 1, 60_000),
@@ -102,6 +132,10 @@ _KEYS: dict[tuple[str, ...], _Key] = {
     ("consensus", "cap_ms"): _milliseconds("cap_ms", 1, 600_000),
     ("consensus", "heartbeat_ms"): _milliseconds("heartbeat_ms", 100, 3_600_000),
     ("consensus", "proof_block_ms"): _milliseconds("proof_block_ms", 0, 60_000),
+    ("consensus", "caution_ms"): _milliseconds("caution_ms", 1_000, 3_600_000),
+    ("storage", "snapshot_interval"): _count("snapshot_interval"),
+    ("storage", "snapshot_min_gap"): _count("snapshot_min_gap"),
+    ("storage", "keep_blocks"): _count("keep_blocks", LEAST_KEPT),
     ("log", "level"): _one_of("log_level", LOG_LEVELS),
     ("log", "format"): _one_of("log_format", LOG_FORMATS),
 }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from chain.genesis import Genesis, GenesisError, Member, load_genesis
 from gridbft.errors import WalletError
+from gridbft.passphrase import find_passphrase
+from gridbft.sealing import Passphrase
 from gridbft.wallet import Wallet
 from node.certs import CertificateError, TlsIdentity, certificate_digest
 from node.config import Config, read_config
@@ -56,6 +59,11 @@ class Home:
         return self.path / "db"
 
     @property
+    def snapshots(self) -> Path:
+        """One folder for each snapshot, named by its height."""
+        return self.path / "snapshots"
+
+    @property
     def lock(self) -> Path:
         return self.path / "lock"
 
@@ -101,21 +109,28 @@ def write_secret(path: Path, text: str) -> None:
         file.write(text)
 
 
-def load_home(path: Path) -> LoadedHome:
-    """Reads and checks a home. Raises HomeError or ConfigError."""
+def load_home(path: Path, unlock: Callable[[Path | None], Passphrase] = find_passphrase) -> LoadedHome:
+    """Reads and checks a home. Raises HomeError or ConfigError.
+
+    `unlock` is given the passphrase file that the configuration names, and says where the words come from."""
     home = Home(path)
     if not home.config.is_file():
         raise HomeError(f"{path} is no node's home: it has no config.toml; make one with `gridbft init`")
     config = read_config(home.config)
     genesis = _genesis(home)
     try:
-        wallet = Wallet.load(home.key)
+        wallet = Wallet.load(home.key, unlock(_beside(home, config.passphrase_file)))
     except WalletError as error:
         raise HomeError(str(error)) from error
     tls = TlsIdentity(_text(home.tls_certificate), _text(home.tls_key))
     member = next((m for m in genesis.members if m.public_key == wallet.public_key), None)
     _check_certificates(home, genesis, member, tls)
     return LoadedHome(home, config, genesis, wallet, tls, member)
+
+
+def _beside(home: Home, name: str) -> Path | None:
+    """A path of the configuration: relative ones start at the home."""
+    return home.path / name if name else None
 
 
 def _genesis(home: Home) -> Genesis:

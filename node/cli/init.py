@@ -10,15 +10,21 @@ from typing import Any
 import click
 
 from chain.genesis import GenesisError, Member, load_genesis
+from gridbft.sealing import MODERATE
 from gridbft.wallet import Wallet
 from node.certs import make_tls_identity, utc_now
 from node.cli.output import BAD_INPUT, FAILURE, fail, faults, json_option, print_facts, print_json
+from node.cli.unlock import given_file, new_passphrase, passphrase_option
 from node.config import config_template, is_address
 from node.home import Home, write_secret
 
 
-def create_home(path: Path, name: str, role: str, client_address: str, peer_address: str) -> Member:
+def create_home(
+    path: Path, name: str, role: str, client_address: str, peer_address: str, passphrase: str | None = None
+) -> Member:
     """Makes the folder with new keys and a commented config.toml; returns what belongs into the genesis.
+
+    Without a passphrase the validator's key is not encrypted, and its file says so.
 
     Raises FileExistsError where a part of a home stands already: keys are never overwritten.
     """
@@ -28,7 +34,7 @@ def create_home(path: Path, name: str, role: str, client_address: str, peer_addr
             raise FileExistsError(f"{file} exists already: a validator's home is made once")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     wallet = Wallet.generate(name)
-    wallet.save(home.key)
+    wallet.save(home.key, passphrase, MODERATE)
     tls = make_tls_identity(name, utc_now())
     write_secret(home.tls_key, tls.private_key)
     home.tls_certificate.write_text(tls.certificate, encoding="utf-8")
@@ -61,9 +67,18 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option("--client-address", default="127.0.0.1:7101", show_default=True, callback=_address)
 @click.option("--peer-address", default="127.0.0.1:7201", show_default=True, callback=_address)
 @click.option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="The agreed genesis, if it stands.")
+@click.option("--unencrypted", is_flag=True, help="No passphrase for node.key: for validators that only play.")
+@passphrase_option
 @json_option
 def init(
-    home: Path, name: str, role: str, client_address: str, peer_address: str, genesis: Path | None, as_json: bool
+    home: Path,
+    name: str,
+    role: str,
+    client_address: str,
+    peer_address: str,
+    genesis: Path | None,
+    unencrypted: bool,
+    as_json: bool,
 ) -> None:
     """Make a validator's home.
 
@@ -75,8 +90,9 @@ def init(
                 load_genesis(genesis.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError, GenesisError) as error:
                 fail(BAD_INPUT, "BAD_GENESIS", f"{genesis}: {error}", as_json)
+        words = None if unencrypted else new_passphrase("the validator's key", given_file())
         try:
-            member = create_home(home, name, role, client_address, peer_address)
+            member = create_home(home, name, role, client_address, peer_address, words)
         except FileExistsError as error:
             fail(BAD_INPUT, "HOME_EXISTS", str(error), as_json)
         except OSError as error:

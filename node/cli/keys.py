@@ -1,4 +1,4 @@
-"""`gridbft keys list` and `gridbft keys new NAME`."""
+"""`gridbft keys`: a folder of keys, each encrypted under a passphrase of its own."""
 
 from __future__ import annotations
 
@@ -6,53 +6,140 @@ from pathlib import Path
 
 import click
 
-from gridbft.wallet import Keyring, Wallet
+from gridbft.wallet import KeyInfo, Keyring, Wallet
 from node.cli.network import find_network
-from node.cli.output import faults, json_option, print_json, print_table
+from node.cli.output import InputError, faults, json_option, print_json, print_table
+from node.cli.unlock import NEW_VARIABLE, given_file, new_passphrase, passphrase_option, unlocking
 
 folder_option = click.option(
     "--keys", "keys_folder", type=click.Path(path_type=Path), help="Folder of keys (else the network's)."
 )
+new_file_option = click.option(
+    "--new-passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"File whose first line is the new passphrase (else ${NEW_VARIABLE}, or a prompt).",
+)
+unencrypted_option = click.option("--unencrypted", is_flag=True, help="No passphrase: for keys that only play.")
 
 
 @click.group()
 def keys() -> None:
-    """List keys, or make a new one."""
+    """List, make, export and rotate keys.
+
+    Keys are encrypted with a passphrase (Argon2id and secretbox). It comes from --passphrase-file, from
+    $GRIDBFT_PASSPHRASE, from the file that $GRIDBFT_PASSPHRASE_FILE names, or from a prompt, in this order.
+    """
 
 
 @keys.command("list")
 @folder_option
 @json_option
 def list_keys(keys_folder: Path | None, as_json: bool) -> None:
-    """List the keys of the folder with their addresses."""
+    """List the keys of the folder with their addresses; nothing has to be unlocked for that."""
     with faults(as_json):
         keyring = _keyring(keys_folder)
-        found = list(keyring)
+        found = [keyring.info(name) for name in keyring.names()]
         if as_json:
-            print_json({"folder": str(keyring.folder), "keys": [_public(w) for w in found]})
+            print_json({"folder": str(keyring.folder), "keys": [_public(k) for k in found]})
         else:
-            print_table(f"Keys in {keyring.folder}", ("name", "address"), [(w.name, w.address) for w in found])
+            rows = [(k.name, k.address, "encrypted" if k.encrypted else "open") for k in found]
+            print_table(f"Keys in {keyring.folder}", ("name", "address", "file"), rows)
 
 
 @keys.command("new")
 @click.argument("name")
 @folder_option
+@unencrypted_option
+@passphrase_option
 @json_option
-def new_key(name: str, keys_folder: Path | None, as_json: bool) -> None:
-    """Make a key and save it in the folder, readable by its owner only."""
+def new_key(name: str, keys_folder: Path | None, unencrypted: bool, as_json: bool) -> None:
+    """Make a key and save it in the folder, readable by its owner only.
+
+    A folder that holds a file named UNENCRYPTED, as a development network's does, takes open keys without being asked.
+    """
     with faults(as_json):
-        wallet = _keyring(keys_folder).new(name)
+        keyring = _keyring(keys_folder)
+        keyring.refuse_taken(name)  # before anybody thinks of a passphrase
+        is_open = unencrypted or keyring.holds_open_keys
+        wallet = keyring.new(name, passphrase=None if is_open else new_passphrase(f"key {name}", given_file()))
         if as_json:
-            print_json(_public(wallet))
+            print_json(_public(keyring.info(name)))
         else:
             click.echo(f"{wallet.name}  {wallet.address}")
 
 
-def _public(wallet: Wallet) -> dict[str, str]:
-    return {"name": wallet.name, "address": wallet.address, "public_key": wallet.public_key.hex()}
+@keys.command("export")
+@click.argument("name")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A copy of the whole key goes here."
+)
+@folder_option
+@new_file_option
+@unencrypted_option
+@passphrase_option
+@json_option
+def export_key(
+    name: str,
+    output: Path | None,
+    keys_folder: Path | None,
+    new_passphrase_file: Path | None,
+    unencrypted: bool,
+    as_json: bool,
+) -> None:
+    """Show a key's public part, or copy the whole key to a file under a passphrase of its own.
+
+    \b
+    gridbft keys export alice                      # name, address, public key
+    gridbft keys export alice -o alice.backup      # the key itself, encrypted
+    """
+    with faults(as_json):
+        keyring = _keyring(keys_folder)
+        info = keyring.info(name)
+        if output is not None:
+            if output.exists():
+                raise InputError(f"{output} exists already: a key is never overwritten")
+            wallet = keyring.get(name)
+            words = None if unencrypted else new_passphrase(str(output), new_passphrase_file, NEW_VARIABLE)
+            wallet.save(output, words)
+        report = _public(info) | ({} if output is None else {"file": str(output)})
+        if as_json:
+            print_json(report)
+        else:
+            for field, value in report.items():
+                click.echo(f"{field:<10}  {value}")
+
+
+@keys.command("rotate")
+@click.argument("name")
+@folder_option
+@new_file_option
+@unencrypted_option
+@passphrase_option
+@json_option
+def rotate_key(
+    name: str,
+    keys_folder: Path | None,
+    new_passphrase_file: Path | None,
+    unencrypted: bool,
+    as_json: bool,
+) -> None:
+    """Encrypt a key under a new passphrase. The key and its address stay; the old passphrase opens old copies only."""
+    with faults(as_json):
+        keyring = _keyring(keys_folder)
+        wallet: Wallet = keyring.get(name)
+        words = None if unencrypted else new_passphrase(f"key {name}", new_passphrase_file, NEW_VARIABLE)
+        wallet.save(keyring.path(name), words, replace=True)
+        if as_json:
+            print_json({"ok": True, **_public(keyring.info(name))})
+        else:
+            click.echo(f"{name} is {'open' if unencrypted else 'encrypted'} now")
+
+
+def _public(key: KeyInfo) -> dict[str, object]:
+    return {"name": key.name, "address": key.address, "public_key": key.public_key, "encrypted": key.encrypted}
 
 
 def _keyring(folder: Path | None) -> Keyring:
     if folder is not None:
-        return Keyring(folder)
+        return Keyring(folder, unlocking())
     return find_network(nodes="localhost:1").keyring()  # no node is asked here, so none has to be known

@@ -13,6 +13,7 @@ import click
 
 from gridbft.wallet import Keyring
 from node.cli.output import InputError
+from node.cli.unlock import passphrase_option, unlocking
 
 NETWORK_FILE = Path(".devnet") / "network.json"
 NETWORK_VARIABLE = "GRIDBFT_NETWORK"
@@ -46,11 +47,11 @@ class Network:
             raise InputError(
                 f"no folder of keys: give --keys FOLDER, set {KEYS_VARIABLE}, or run in a network's folder"
             )
-        return Keyring(self.keys)
+        return Keyring(self.keys, unlocking())
 
 
 def network_options(command: _Command) -> _Command:
-    """Adds --nodes, --keys and --genesis to a command."""
+    """Adds --nodes, --keys, --genesis and --passphrase-file to a command."""
     for option in (
         click.option(
             "--genesis", type=click.Path(path_type=Path), help="Genesis file that proofs are checked against."
@@ -59,7 +60,7 @@ def network_options(command: _Command) -> _Command:
         click.option("--nodes", help="Addresses of nodes, HOST:PORT,HOST:PORT (else from the network file)."),
     ):
         command = option(command)
-    return command
+    return passphrase_option(command)
 
 
 def find_network(

@@ -55,4 +55,4 @@ def query(
 
 
 def _address(network: Network, name: str) -> str:
-    return network.keyring().get(name).address
+    return network.keyring().info(name).address

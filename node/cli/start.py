@@ -13,6 +13,7 @@ import structlog
 from chain.genesis import GenesisError
 from chain.kv import StoreError
 from chain.store import CorruptStoreError
+from node.cli.unlock import passphrase_option, unlocking
 from node.config import ConfigError
 from node.home import HomeError, LoadedHome, load_home
 from node.logging import configure_logging
@@ -40,10 +41,11 @@ log = structlog.get_logger("node")
 @click.option(
     "--home", required=True, type=click.Path(path_type=Path, file_okay=False), help="The validator's home folder."
 )
+@passphrase_option
 def start(home: Path) -> None:
     """Run a validator until SIGTERM or SIGINT. Exits with 1 when it cannot start or stops on a fault of its own."""
     try:
-        loaded = load_home(home)
+        loaded = load_home(home, unlocking)
         configure_logging(loaded.config.log_level, loaded.config.log_format)
         asyncio.run(_serve(loaded))
     except OPERATOR_FAULTS as error:

@@ -60,7 +60,7 @@ def tx(
         keyring = network.keyring()
         with connect(network, keyring.get(key)) as client:
             abi = find_function(client.contracts(), contract, function, view=False)
-            values = arguments(abi, words, lambda name: keyring.get(name).address)
+            values = arguments(abi, words, lambda name: keyring.info(name).address)
             call = make_call(contract, function, *values)
             if wait:
                 _report(client.submit(call, gas_limit=gas_limit), as_json)

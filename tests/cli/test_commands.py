@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gridbft.requests import make_call
-from gridbft.wallet import Keyring
+from gridbft.wallet import OPEN_MARK, Keyring
 from node.cli import main
 from tests.gridbft.fake_bank import NAME
 from tests.gridbft.fake_ledger import CHAIN_ID, FakeLedger, FakeNode
@@ -44,6 +44,7 @@ def folder(tmp_path: Path, nodes: list[FakeNode], monkeypatch: pytest.MonkeyPatc
     (tmp_path / ".devnet").mkdir()
     (tmp_path / ".devnet" / "network.json").write_text(json.dumps(record))
     Keyring(tmp_path / ".devnet" / "keys").new("alice", seed=bytes(32))
+    (tmp_path / ".devnet" / "keys" / OPEN_MARK).touch()
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
     monkeypatch.delenv("GRIDBFT_NETWORK", raising=False)

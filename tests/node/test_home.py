@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gridbft.passphrase import find_passphrase
+from gridbft.sealing import Cost
 from gridbft.wallet import Wallet
 from node.certs import CertificateError, certificate_digest, make_tls_identity, utc_now
 from node.config import ConfigError
@@ -128,3 +130,14 @@ def test_a_process_that_cannot_start_says_why_in_one_sentence(home: Home) -> Non
     assert err.startswith("Error: ")
     assert "is in use by process" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_an_encrypted_node_key_is_unlocked_by_the_file_that_the_configuration_names(home: Home) -> None:
+    wallet = Wallet.load(home.key)
+    wallet.save(home.key, "of the node", Cost(1, 8192), replace=True)
+    with pytest.raises(HomeError, match="is encrypted: give --passphrase-file"):
+        load_home(home.path, lambda file: find_passphrase(file, {}))
+    (home.path / "words").write_text("of the node\n")
+    (home.path / "words").chmod(0o600)
+    home.config.write_text(home.config.read_text().replace('passphrase_file = ""', 'passphrase_file = "words"'))
+    assert load_home(home.path, lambda file: find_passphrase(file, {})).wallet.address == wallet.address
