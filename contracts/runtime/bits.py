@@ -11,6 +11,7 @@ import ast
 from collections.abc import Iterator
 
 from contracts.runtime.model import Contract, Function
+from contracts.runtime.tree import walk
 
 WIDE = 256
 STEPS = 64
@@ -114,7 +115,7 @@ class Bits:
 
 def _bindings(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None]]:
     """Every name that a body binds, with the expression it is bound to, or None where that is not one integer expression."""
-    for node in ast.walk(function):
+    for node in walk(function):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 yield name, value
@@ -125,7 +126,7 @@ def _bindings(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None]
             case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=args)):
                 yield name, _widest(args)
             case ast.For(target=target) | ast.comprehension(target=target) | ast.Assign(targets=[target]):
-                for part in ast.walk(target):
+                for part in walk(target):
                     if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
                         yield part.id, None
             case _:

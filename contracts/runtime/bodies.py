@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from contracts.runtime.model import CheckError, Contract, Function
 from contracts.runtime.nodes import error
+from contracts.runtime.tree import children, walk
 from contracts.runtime.types import BadType, parse
 from contracts.runtime.vocabulary import (
     BUILTINS,
@@ -62,7 +63,7 @@ def check_body(contract: Contract, function: Function) -> list[CheckError]:
 
 def writes_state(contract: Contract, function: Function) -> bool:
     """Whether the body itself writes, deletes or emits."""
-    return any(_writes(contract, node) for node in ast.walk(function.node))
+    return any(_writes(contract, node) for node in walk(function.node))
 
 
 def _writes(contract: Contract, node: ast.AST) -> bool:
@@ -87,7 +88,7 @@ def local_names(function: ast.FunctionDef) -> set[str]:
             continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-        stack.extend(ast.iter_child_nodes(node))
+        stack.extend(children(node))
     return names
 
 
@@ -341,7 +342,7 @@ class _Body:
             self.iterated(generator.iter)
             self.in_iterable -= 1
             self.names_target(generator.target)
-            self.scopes[-1] |= {node.id for node in ast.walk(generator.target) if isinstance(node, ast.Name)}
+            self.scopes[-1] |= {node.id for node in walk(generator.target) if isinstance(node, ast.Name)}
             self.expressions(generator.ifs)
         self.expressions(results)
         self.scopes.pop()

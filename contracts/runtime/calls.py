@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Mapping
 
 from contracts.runtime.model import Contract
+from contracts.runtime.tree import walk
 
 Graph = Mapping[str, frozenset[str]]
 
@@ -14,7 +15,7 @@ def call_graph(contract: Contract) -> Graph:
     return {
         name: frozenset(
             node.func.id
-            for node in ast.walk(function.node)
+            for node in walk(function.node)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in contract.functions
         )
         for name, function in contract.functions.items()

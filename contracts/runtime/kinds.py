@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from contracts.runtime.model import Contract, Function
+from contracts.runtime.tree import walk
 from contracts.runtime.types import DictOf, ListOf, RecordOf, Scalar, TupleEach, TupleOf, Type
 
 Kind = str | None  # "int" (bool included), "str", "bytes", "list", "tuple", "dict", "range", or unknown
@@ -167,7 +168,7 @@ Finder = Callable[[Kinds], Kind]
 
 def _bindings(function: ast.FunctionDef) -> Iterator[tuple[str, Finder]]:
     """Every name that a body binds, with how to find its kind. Names of comprehensions count as the function's."""
-    for node in ast.walk(function):
+    for node in walk(function):
         match node:
             case ast.Assign(targets=[target], value=value):
                 yield from _bind(target, _kind_of(value))

@@ -12,6 +12,7 @@ import ast
 from contracts.runtime import gas
 from contracts.runtime.lower_expr import Expressions, excess, invoke, load, number
 from contracts.runtime.model import Contract, Function
+from contracts.runtime.tree import walk
 from contracts.runtime.types import Scalar, parse
 
 
@@ -44,12 +45,12 @@ def charge(cost: int) -> list[ast.stmt]:
 
 def _leaves_early(node: ast.stmt) -> bool:
     """Whether control may not reach the statement after this one."""
-    return any(isinstance(part, ast.Return | ast.Break | ast.Continue) for part in ast.walk(node))
+    return any(isinstance(part, ast.Return | ast.Break | ast.Continue) for part in walk(node))
 
 
 def _leaves_loop(body: list[ast.stmt]) -> bool:
     """Whether a loop with this body may end before its iterable does. (A break of an inner loop counts too.)"""
-    return any(isinstance(part, ast.Return | ast.Break) for node in body for part in ast.walk(node))
+    return any(isinstance(part, ast.Return | ast.Break) for node in body for part in walk(node))
 
 
 class _Statements(Expressions):
@@ -154,7 +155,7 @@ class _Statements(Expressions):
             case ast.Subscript(value=holder, slice=key):
                 return [ast.Expr(value=self.store(holder, key, self.value(value)))]
             case _:
-                self.cost += gas.ELEMENT * sum(isinstance(part, ast.Name) for part in ast.walk(target))
+                self.cost += gas.ELEMENT * sum(isinstance(part, ast.Name) for part in walk(target))
                 return [ast.Assign(targets=[target], value=self.value(value))]
 
     def assign_name(self, name: str, value: ast.expr) -> list[ast.stmt]:
@@ -246,7 +247,7 @@ class _Statements(Expressions):
     def for_loop(self, target: ast.expr, iterated: ast.expr, body: list[ast.stmt]) -> list[ast.stmt]:
         self.cost += gas.METHOD
         iterable = self.iterable(iterated)
-        names = sum(isinstance(part, ast.Name) for part in ast.walk(target))
+        names = sum(isinstance(part, ast.Name) for part in walk(target))
         statements, first = self.block(body, gas.ITERATION + gas.ELEMENT * names)
         if self.kinds.of(iterated) == "range" and not _leaves_loop(body):
             return [ast.For(target=target, iter=invoke("_span", iterable, number(first)), body=statements, orelse=[])]

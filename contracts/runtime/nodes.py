@@ -9,6 +9,9 @@ from contracts.runtime.codec import INT_MAX, INT_MIN
 from contracts.runtime.model import CheckError
 from contracts.runtime.vocabulary import ALLOWED_NODES, KEYWORDS, REFUSED_NODES
 
+_PLACED = (ast.stmt, ast.expr, ast.arg, ast.keyword, ast.alias)  # nodes that say where they are
+_PLAIN = frozenset(node for node in ALLOWED_NODES if not node._fields) - {ast.Pass, ast.Break, ast.Continue}
+
 MAX_DEPTH = 64
 MAX_NODES = 30_000
 MAX_NAME_CHARACTERS = 64
@@ -28,13 +31,19 @@ def check_nodes(tree: ast.Module) -> list[CheckError]:
     while stack:
         node, parent, depth = stack.pop()
         count += 1
-        where = node if hasattr(node, "lineno") else parent
+        where = node if isinstance(node, _PLACED) else parent
         if depth > MAX_DEPTH or count > MAX_NODES:
             return [error(where, "NESTING", f"at most {MAX_DEPTH} levels deep and {MAX_NODES} parts: name the parts")]
+        kind = type(node)
+        if kind in _PLAIN:
+            continue
         found.extend(_check_node(node, where))
-        for child in ast.iter_child_nodes(node):
-            is_elif = isinstance(node, ast.If) and node.orelse == [child] and isinstance(child, ast.If)
-            stack.append((child, where, depth if is_elif else depth + 1))
+        for field in kind._fields:
+            value = getattr(node, field, None)
+            for child in value if type(value) is list else (value,):
+                if isinstance(child, ast.AST):
+                    is_elif = kind is ast.If and field == "orelse" and type(child) is ast.If and value == [child]
+                    stack.append((child, where, depth if is_elif else depth + 1))
     return sorted(found, key=lambda e: (e.line, e.column, e.code))
 
 
