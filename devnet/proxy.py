@@ -101,6 +101,8 @@ class Wires:
                 await self._serve(caller, (reader, writer))
             except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 return  # one of the two ends is gone, or speaks no HTTP: both see the connection end
+            except asyncio.CancelledError:
+                return  # only `__aexit__` does that; a server's callback that ends cancelled is reported as a fault
             finally:
                 writer.transport.abort()
                 self._tasks.discard(task)
