@@ -68,6 +68,8 @@ class Network:
 
     send: Send
     penalise: Callable[[PeerId, str], None]
+    applied: Callable[[int], None] = lambda height: None
+    """A block was applied: who keeps the store, or follows who is a member, looks now."""
 
 
 class Host:
@@ -233,6 +235,7 @@ class Host:
         self._wal.start_height(head.height + 1)
         self.receipts.applied(block.txs, lambda: self.ledger.store.receipts(head.height) or ())
         self.tip.advance(head.height)
+        self._network.applied(head.height)
         log.info(
             "block",
             height=head.height,

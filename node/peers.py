@@ -1,4 +1,5 @@
-"""Streams to the other validators: mutual TLS pinned to the members' certificates, one stream for each pair.
+"""Streams to the other members: mutual TLS pinned to their certificates, one stream for each pair. Who is a member may
+change while the node runs: governance decides that, and `set_members` carries it out.
 
 The one with the smaller address dials, again and again. Nobody else gets a stream: TLS refuses unknown certificates,
 and a Hello must prove the validator's key for the very certificate of the session.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ import structlog
 from chain.genesis import Member
 from node import ed25519
 from node.admission import MAX_MESSAGE_BYTES
-from node.certs import TLS_NAME, CertificateError, certificate_digest
+from node.certs import TLS_NAME, CertificateError, TlsIdentity, certificate_digest
 from node.events import PeerId
 from node.hello import Self, Stranger, check_hello, make_hello
 from node.outbox import Lane, Outbox
@@ -70,6 +71,9 @@ class Listener(Protocol):
         ...
 
 
+Answer = Callable[[bytes], bytes | None]
+"""One request of a member, encoded, to its answer; None where there is none. Raises ValueError on a malformed one."""
+
 Read = Callable[[], Awaitable[Any]]
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -85,8 +89,19 @@ class _Standing:
 
 @dataclass(slots=True, eq=False)
 class _Link:
+    member: Member
     outbox: Outbox
     over: asyncio.Event
+
+
+def member_channel(member: Member, tls: TlsIdentity) -> Any:
+    """A channel to a member under mutual TLS: it accepts that member's certificate and no other."""
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=member.certificate.encode(),
+        private_key=tls.private_key.encode(),
+        certificate_chain=tls.certificate.encode(),
+    )
+    return grpc.aio.secure_channel(member.peer_address, credentials, _CHANNEL_OPTIONS)
 
 
 class PortTakenError(Exception):
@@ -94,15 +109,21 @@ class PortTakenError(Exception):
 
 
 class Peers:
-    """Start it on a running loop; `strangers` counts those who got no stream after TLS let them in."""
+    """Start it on a running loop; `strangers` counts those who got no stream after TLS let them in.
 
-    def __init__(self, me: Self, members: Sequence[Member], listener: Listener) -> None:
+    `answers` are the single requests that members may make beside their streams, by the method's name.
+    """
+
+    def __init__(
+        self, me: Self, members: Sequence[Member], listener: Listener, answers: Mapping[str, Answer] | None = None
+    ) -> None:
         self._me = me
-        self._members = {PeerId(m.id): m for m in members if m.id != me.id}
+        self._members = self._others(members)
         self._listener = listener
+        self._answers = dict(answers or {})
         self._links: dict[PeerId, _Link] = {}
         self._standings = {peer: _Standing() for peer in self._members}
-        self._diallers: list[asyncio.Task[None]] = []
+        self._diallers: dict[PeerId, asyncio.Task[None]] = {}
         self._server: grpc.aio.Server | None = None
         self.strangers = 0
 
@@ -122,13 +143,13 @@ class Peers:
         for peer in targets:
             link = self._links.get(peer)
             if link is not None and not link.outbox.put(lane, raw):
-                log.warning("peer_too_slow", peer=self._members[peer].name)
+                log.warning("peer_too_slow", peer=link.member.name)
                 link.over.set()
 
     def penalise(self, peer: PeerId, reason: str) -> None:
         standing = self._standings.get(peer)
         if standing is None:
-            return
+            return  # no member any more
         standing.faults += 1
         log.warning("peer_fault", peer=self._members[peer].name, reason=reason, faults=standing.faults)
         if standing.faults < FAULT_LIMIT:
@@ -143,13 +164,13 @@ class Peers:
     async def start(self, address: str) -> int:
         """Serves on `address` and dials; gives the port. Raises PortTakenError."""
         server = grpc.aio.server(options=_SERVER_OPTIONS)
-        handler = grpc.stream_stream_rpc_method_handler(self._serve)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
-        roots = "".join(m.certificate for m in self._members.values()) or self._me.tls.certificate
-        credentials = grpc.ssl_server_credentials(
-            [(self._me.tls.private_key.encode(), self._me.tls.certificate.encode())],
-            root_certificates=roots.encode(),
-            require_client_auth=True,
+        handlers = {METHOD: grpc.stream_stream_rpc_method_handler(self._serve)}
+        handlers |= {
+            name: grpc.unary_unary_rpc_method_handler(self._answering(answer)) for name, answer in self._answers.items()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        credentials = grpc.dynamic_ssl_server_credentials(
+            self._trusted(), self._trusted, require_client_authentication=True
         )
         try:
             port = server.add_secure_port(address, credentials)
@@ -159,52 +180,97 @@ class Peers:
             ) from error
         await server.start()
         self._server = server
-        self._diallers = [
-            asyncio.create_task(self._dial_always(peer), name=f"dial-{self._members[peer].name}")
-            for peer in self._members
-            if self._me.id < peer
-        ]
+        for peer in self._members:
+            self._begin_dialling(peer)
         return port
+
+    def set_members(self, members: Sequence[Member]) -> None:
+        """Who is one from now on: others lose their streams, new ones are dialled or let in, without a restart. A member
+        whose certificate or address changed is a new one."""
+        others = self._others(members)
+        for peer in [p for p, m in self._members.items() if not _same_place(m, others.get(p))]:
+            log.info("member_left", peer=self._members[peer].name)
+            del self._members[peer], self._standings[peer]
+            dialler = self._diallers.pop(peer, None)
+            if dialler is not None:
+                dialler.cancel()
+            if peer in self._links:
+                self._links[peer].over.set()
+        for peer, member in others.items():
+            is_new = peer not in self._members
+            self._members[peer] = member
+            if is_new:
+                log.info("member_joined", peer=member.name)
+                self._standings[peer] = _Standing()
+                if self._server is not None:
+                    self._begin_dialling(peer)
+
+    def _others(self, members: Sequence[Member]) -> dict[PeerId, Member]:
+        """Those that can be spoken to: a certificate that nobody can read must not spoil the others' sessions."""
+        others: dict[PeerId, Member] = {}
+        for member in members:
+            try:
+                certificate_digest(member.certificate)
+            except CertificateError as error:
+                log.warning("member_without_certificate", peer=member.name, reason=str(error))
+                continue
+            if member.id != self._me.id:
+                others[PeerId(member.id)] = member
+        return others
+
+    def _trusted(self) -> Any:
+        """Asked for at every new session, so that it follows the members."""
+        roots = "".join(m.certificate for m in list(self._members.values())) or self._me.tls.certificate
+        pair = (self._me.tls.private_key.encode(), self._me.tls.certificate.encode())
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots.encode())
+
+    def _begin_dialling(self, peer: PeerId) -> None:
+        if self._me.id < peer:
+            member = self._members[peer]
+            self._diallers[peer] = asyncio.create_task(self._dial_always(peer, member), name=f"dial-{member.name}")
 
     async def stop(self) -> None:
         for link in self._links.values():
             link.over.set()
-        for task in self._diallers:
+        diallers = list(self._diallers.values())
+        for task in diallers:
             task.cancel()
-        await asyncio.gather(*self._diallers, return_exceptions=True)
+        await asyncio.gather(*diallers, return_exceptions=True)
         if self._server is not None:
             await self._server.stop(grace=0.2)
 
     # --- both sides of a stream ---------------------------------------------------------------------------------------
 
     def _banned_seconds(self, peer: PeerId) -> float:
-        return max(0.0, self._standings[peer].until - asyncio.get_running_loop().time())
+        standing = self._standings.get(peer)
+        return 0.0 if standing is None else max(0.0, standing.until - asyncio.get_running_loop().time())
 
     @contextmanager
-    def _linked(self, peer: PeerId) -> Iterator[_Link]:
+    def _linked(self, member: Member) -> Iterator[_Link]:
         """A newer stream replaces an older one of the same peer: the older one is a corpse."""
+        peer = PeerId(member.id)
         before = self._links.get(peer)
         if before is not None:
             before.over.set()
             self._listener.down(peer)
-        link = _Link(Outbox(), asyncio.Event())
+        link = _Link(member, Outbox(), asyncio.Event())
         self._links[peer] = link
-        log.info("peer_up", peer=self._members[peer].name)
+        log.info("peer_up", peer=member.name)
         self._listener.up(peer)
         try:
             yield link
         finally:
             if self._links.get(peer) is link:
                 del self._links[peer]
-                log.info("peer_down", peer=self._members[peer].name)
+                log.info("peer_down", peer=member.name)
                 self._listener.down(peer)
 
-    async def _talk(self, peer: PeerId, read: Read, write: Write) -> None:
-        """Until either side ends."""
-        with self._linked(peer) as link:
+    async def _talk(self, member: Member, read: Read, write: Write) -> None:
+        """Until either side ends, or it is a member no longer."""
+        with self._linked(member) as link:
             tasks = [
                 asyncio.create_task(self._send_out(link.outbox, write)),
-                asyncio.create_task(self._take_in(peer, read)),
+                asyncio.create_task(self._take_in(PeerId(member.id), read)),
                 asyncio.create_task(link.over.wait()),
             ]
             try:
@@ -241,9 +307,34 @@ class Peers:
             log.warning("stranger", reason=member.reason, where=context.peer())
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, member.reason)
             return
-        peer = PeerId(member.id)
         await context.write(make_hello(self._me))
-        await self._talk(peer, context.read, context.write)
+        if PeerId(member.id) in self._members:  # it may have left while we wrote
+            await self._talk(member, context.read, context.write)
+
+    def _answering(self, answer: Answer) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        async def handler(raw: bytes, context: Any) -> bytes:
+            if not self._is_members_session(context):
+                self.strangers += 1
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no member's certificate")
+            try:
+                found = answer(raw)
+            except ValueError as error:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            if found is None:
+                await context.abort(grpc.StatusCode.NOT_FOUND, "not here")
+            assert found is not None, "abort raises"
+            return found
+
+        return handler
+
+    def _is_members_session(self, context: Any) -> bool:
+        """A session may outlive its membership: TLS let it in, but that was then."""
+        pem = (context.auth_context().get("x509_pem_cert") or [b""])[0]
+        try:
+            found = certificate_digest(pem)
+        except CertificateError:
+            return False
+        return any(certificate_digest(m.certificate) == found for m in self._members.values())
 
     async def _hello_of_caller(self, context: Any) -> Member | Stranger:
         pem = (context.auth_context().get("x509_pem_cert") or [b""])[0]
@@ -263,25 +354,20 @@ class Peers:
 
     # --- the side that dials ------------------------------------------------------------------------------------------
 
-    async def _dial_always(self, peer: PeerId) -> None:
+    async def _dial_always(self, peer: PeerId, member: Member) -> None:
         """Back-off grows while nobody answers, and is jittered so that restarted networks do not dial in step."""
         least, most = BACKOFF_SECONDS
         pause = least
         while True:
             await asyncio.sleep(self._banned_seconds(peer))
-            if await self._dial(self._members[peer]):
+            if await self._dial(member):
                 pause = least
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, most)
 
     async def _dial(self, member: Member) -> bool:
         """One stream from its start to its end; whether the other side proved to be `member`."""
-        credentials = grpc.ssl_channel_credentials(
-            root_certificates=member.certificate.encode(),
-            private_key=self._me.tls.private_key.encode(),
-            certificate_chain=self._me.tls.certificate.encode(),
-        )
-        channel: Any = grpc.aio.secure_channel(member.peer_address, credentials, _CHANNEL_OPTIONS)
+        channel = member_channel(member, self._me.tls)
         async with channel:
             call = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
             try:
@@ -297,5 +383,9 @@ class Peers:
             if isinstance(found, Stranger):
                 log.warning("stranger", reason=found.reason, where=member.peer_address)
                 return False
-            await self._talk(PeerId(member.id), call.read, call.write)
+            await self._talk(member, call.read, call.write)
             return True
+
+
+def _same_place(member: Member, other: Member | None) -> bool:
+    return other is not None and member.certificate == other.certificate and member.peer_address == other.peer_address

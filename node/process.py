@@ -13,6 +13,8 @@ import structlog
 from chain.kv import KV
 from chain.ledger import Ledger
 from chain.leveldb import LevelKV
+from chain.store import BlockStore
+from chain.system import MEMBERS, read_members
 from consensus.timeouts import Timeouts
 from consensus.types import ValidatorId
 from contracts.runtime.engine import MeteredRuntime
@@ -21,17 +23,21 @@ from node import ed25519
 from node.admission import Door
 from node.config import Config
 from node.events import PeerId
+from node.files import OS_DISK
 from node.hello import Self
-from node.home import HomeLock, LoadedHome
+from node.home import HomeError, HomeLock, LoadedHome
 from node.host import Host, Network
 from node.inbox import Inbox
 from node.outbox import Lane
 from node.peers import Peers
+from node.pruner import Pruner
 from node.recovery import started
 from node.replica import Replica, ReplicaConfig
 from node.rpc import LedgerRpc, StatusSource
 from node.server import ClientServer
 from node.signer import FileSigner
+from node.snapshots import SnapshotFolder, SnapshotTaker, answers
+from node.snapsync import begin_from_snapshot
 from node.wal import WriteAheadLog
 
 VERIFY_THREADS = max(1, min(4, os.cpu_count() or 1))
@@ -42,6 +48,24 @@ log = structlog.get_logger("node")
 def replica_config(config: Config) -> ReplicaConfig:
     timeouts = Timeouts(config.propose_ms, config.prevote_ms, config.precommit_ms, config.delta_ms, config.cap_ms)
     return ReplicaConfig(timeouts=timeouts, heartbeat_ms=config.heartbeat_ms, proof_block_ms=config.proof_block_ms)
+
+
+async def prepare(loaded: LoadedHome) -> int | None:
+    """Before a node with an empty store is made: a snapshot of the members', if that saves enough. The height it
+    stands at then; None where the chain begins at its genesis, or has begun. Raises HomeError or StoreError."""
+    home, gap = loaded.home, loaded.config.snapshot_min_gap
+    with ExitStack() as undo:
+        undo.callback(HomeLock(home).release)
+        kv = LevelKV(home.db)
+        undo.callback(kv.close)
+        try:
+            if BlockStore(kv).head() is None and not home.guard.exists():
+                OS_DISK.replace(home.guard, b"")  # no chain and no guard: this disk remembers nothing, and says so
+            return await begin_from_snapshot(
+                kv, loaded.genesis, loaded.wallet.address_bytes, loaded.tls, gap, home.path
+            )
+        except OSError as error:
+            raise HomeError(f"{home.path} cannot be prepared: {error.strerror or error}") from error
 
 
 class Node:
@@ -68,7 +92,8 @@ class Node:
         undo.callback(wal.close)
         if recovered.torn_bytes:
             log.warning("log_tail_torn", bytes=recovered.torn_bytes, kept_records=len(recovered.records))
-        me: ValidatorId | None = None if loaded.member is None else loaded.member.id
+        # Whoever may become a validator needs its guard from the start; until then the machine signs nothing by itself.
+        me = None if config.observer else ValidatorId(loaded.wallet.address_bytes)
         signer: FileSigner | None = None
         if me is not None:
             has_chain = ledger.head.height > 0 or bool(recovered.records)
@@ -77,12 +102,16 @@ class Node:
         replica = Replica(ledger, me, replica_config(config))
         pool = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="verify")
         undo.callback(pool.shutdown, wait=True, cancel_futures=True)
-        self.host = Host(replica, ledger, signer, wal, Network(self._send, self._penalise))
+        self.host = Host(replica, ledger, signer, wal, Network(self._send, self._penalise, self._applied))
         self._started = started(recovered.records, ledger.head.height + 1)
         door = Door(genesis.chain_id, replica.known_tx, replica.validators_at, pool)
         self.inbox = Inbox(door, self.host, ledger.store, self._send, self._penalise)
         identity = Self(PeerId(loaded.wallet.address_bytes), genesis.chain_id, loaded.wallet.sign, loaded.tls)
-        self.peers = Peers(identity, genesis.members, self.inbox)
+        folder = SnapshotFolder(home.snapshots)
+        self._members = ledger.view.get(MEMBERS)
+        self.peers = Peers(identity, read_members(ledger.view), self.inbox, answers(folder))
+        self._snapshots = SnapshotTaker(folder, ledger, self.host.tip, config.snapshot_interval)
+        self._pruner = Pruner(kv, config.keep_blocks)
         status = StatusSource(config.name, version("gridbft"), self._peer_infos)
         self._server = ClientServer(LedgerRpc(self.host, door, status))
 
@@ -91,6 +120,15 @@ class Node:
 
     def _penalise(self, peer: PeerId, reason: str) -> None:
         self.peers.penalise(peer, reason)
+
+    def _applied(self, height: int) -> None:
+        """Members come and go by governance; what is kept follows the head."""
+        members = self.host.ledger.view.get(MEMBERS)
+        if members != self._members:
+            self._members = members
+            self.peers.set_members(read_members(self.host.ledger.view))
+        self._snapshots.applied(height)
+        self._pruner.applied(height)
 
     def _peer_infos(self) -> list[client_pb2.PeerInfo]:
         connected = self.peers.connected
@@ -120,7 +158,7 @@ class Node:
             self.host.stop()
             checking.cancel()
             await asyncio.gather(running, checking, return_exceptions=True)
-            await asyncio.gather(self._server.stop(), self.peers.stop())
+            await asyncio.gather(self._server.stop(), self.peers.stop(), self._snapshots.stop(), self._pruner.stop())
 
     async def _check_transactions(self) -> None:
         try:

@@ -31,6 +31,7 @@ MAX_ARGS_BYTES = 128 * 1024
 MAX_NAME_CHARS = 64
 MAX_KEY_BYTES = 1_024
 MAX_FILTERS = 64
+MAX_EVIDENCE = 100
 QUERY_GAS = 50_000_000
 WAIT_SECONDS = 60.0  # where the caller sets no deadline of its own
 ANSWER_SECONDS = 0.25  # left of a caller's deadline for the sentence that says what did not happen in time
@@ -279,6 +280,18 @@ class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
         sender = request.address.hex()
         return client_pb2.GetAccountResponse(
             nonce=self._ledger.next_nonce(sender), pending_nonce=self._host.replica.mempool.pending_nonce(sender)
+        )
+
+    async def ListEvidence(  # noqa: N802
+        self, request: client_pb2.ListEvidenceRequest, context: Any
+    ) -> client_pb2.ListEvidenceResponse:
+        count = min(request.count or MAX_EVIDENCE, MAX_EVIDENCE)
+        found = self._ledger.evidence(request.start, count)
+        return client_pb2.ListEvidenceResponse(
+            evidence=[
+                client_pb2.EvidenceInfo(number=request.start + offset, height=height, evidence=raw)
+                for offset, (height, raw) in enumerate(found)
+            ]
         )
 
 

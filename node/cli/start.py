@@ -18,7 +18,7 @@ from node.config import ConfigError
 from node.home import HomeError, LoadedHome, load_home
 from node.logging import configure_logging
 from node.peers import PortTakenError
-from node.process import Node
+from node.process import Node, prepare
 from node.signer import GuardError
 from node.walcodec import WalCorruptError
 
@@ -58,6 +58,7 @@ def start(home: Path) -> None:
 
 
 async def _serve(loaded: LoadedHome) -> None:
+    await prepare(loaded)
     node = Node(loaded)
     try:
         loop = asyncio.get_running_loop()
