@@ -85,7 +85,6 @@ class Run:
         self.traffic = Traffic(site.network, site.clients, options.rate_per_s)
         self.faults: Counter[str] = Counter()
         self.problems: list[str] = []
-        self._now: Round = ()
         self._begun = time.monotonic()
         self._lags: list[tuple[float, float]] = []  # (when, by how much this very process was late), seconds
 
@@ -113,13 +112,15 @@ class Run:
         plan = rounds(self.options.seed, self.options.kinds)
         await asyncio.sleep(LEVEL_REST_S)
         while time.monotonic() < until:
-            faults = next(plan)
-            self._now = faults
-            self.tell(" and ".join(map(str, faults)))
-            await asyncio.gather(*(self.site.strike(fault) for fault in faults))
-            self.faults.update(_counted(faults))
-            self._now = ()
-            await self._be_whole_again()
+            await self.strike(next(plan))
+            await asyncio.sleep(LEVEL_REST_S)
+
+    async def strike(self, faults: Round) -> None:
+        """All at once; returns when every node is whole again."""
+        self.tell(" and ".join(map(str, faults)))
+        await asyncio.gather(*(self.site.strike(fault) for fault in faults))
+        self.faults.update(_counted(faults))
+        await self._be_whole_again()
 
     async def _be_whole_again(self) -> None:
         """All level and all voting, so that the next fault finds no other one."""
@@ -128,7 +129,6 @@ class Run:
         if silent:
             self.problems.append(f"{', '.join(silent)} signed no block within {SIGN_S:.0f} s after height {height}")
             self.tell(self.problems[-1])
-        await asyncio.sleep(LEVEL_REST_S)
 
     async def _finish(self) -> Outcome:
         self.tell("healed: waiting until all is final and all nodes are level")
