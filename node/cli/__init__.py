@@ -18,9 +18,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys": ("node.cli.keys", "keys", "List keys, or make a new one."),
     "market": ("node.cli.offline", "market", "Clear a market from a file, away from the chain."),
     "imbalance": ("node.cli.offline", "imbalance", "Settle a slot from a file, away from the chain."),
+    "explain": ("node.cli.explain", "explain", "Show what made a bill, down to readings, trades and prices."),
     "prove": ("node.cli.prove", "prove", "Write a proof file that anyone can check offline."),
     "verify": ("node.cli.verify", "verify", "Check a proof file against a genesis, with no network."),
     "init": ("node.cli.init", "init", "Make a validator's home."),
+    "signer": ("node.cli.signer", "signer", "Hold a validator's key and its guard in a process of its own."),
     "start": ("node.cli.start", "start", "Run a validator."),
 }
 
