@@ -21,6 +21,7 @@ client_address = {client_address}   # host:port where clients connect (gRPC, no 
 peer_address = {peer_address}     # host:port where the other validators connect (mutual TLS, pinned certificates)
 observer = false                   # true: never votes, even where the chain counts this key among its validators
 passphrase_file = ""               # unlocks node.key: a file whose first line is the passphrase; "": environment or prompt
+signer = ""                        # "unix:/path": the key and its guard are in the process `gridbft signer`; "": in this one
 
 [consensus]
 propose_ms = 1000                  # how long round 0 waits for a proposal
@@ -30,7 +31,7 @@ delta_ms = 300                     # added to each of them in every further roun
 cap_ms = 10000                     # none of them ever grows beyond this
 heartbeat_ms = 10000               # an idle network makes an empty block this often
 proof_block_ms = 500               # a block with transactions is followed by one that proves them, at latest after this
-caution_ms = 30000                 # a wiped validator rejoins a chain that stands still for it only after this long
+caution_ms = 6000                  # a wiped validator rejoins a chain that stands still for it only after this long
 
 [storage]
 snapshot_interval = 1000           # a snapshot of the state every so many heights; 0: none
@@ -63,7 +64,8 @@ class Config:
     proof_block_ms: int = 500
     observer: bool = False
     passphrase_file: str = ""
-    caution_ms: int = 30_000
+    signer: str = ""
+    caution_ms: int = 6_000
     snapshot_interval: int = 1_000
     snapshot_min_gap: int = 500
     keep_blocks: int = 0
@@ -125,6 +127,11 @@ _KEYS: dict[tuple[str, ...], _Key] = {
     ("peer_address",): _Key("peer_address", _ADDRESS, is_address, required=True),
     ("observer",): _Key("observer", "true or false", lambda value: isinstance(value, bool)),
     ("passphrase_file",): _path("passphrase_file"),
+    ("signer",): _Key(
+        "signer",
+        'a socket like "unix:/run/gridbft/signer.sock", or nothing',
+        lambda v: isinstance(v, str) and (v == "" or re.fullmatch(r"unix:[^\x00]+", v) is not None),
+    ),
     ("consensus", "propose_ms"): _milliseconds("propose_ms", 1, 60_000),
     ("consensus", "prevote_ms"): _milliseconds("prevote_ms", 1, 60_000),
     ("consensus", "precommit_ms"): _milliseconds("precommit_ms", 1, 60_000),

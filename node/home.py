@@ -15,6 +15,7 @@ from gridbft.sealing import Passphrase
 from gridbft.wallet import Wallet
 from node.certs import CertificateError, TlsIdentity, certificate_digest
 from node.config import Config, read_config
+from node.remotesigner import SCHEME, RemoteKey, RemoteSigner, SignerLostError, recall, remember
 
 
 class HomeError(Exception):
@@ -47,6 +48,11 @@ class Home:
         return self.path / "tls.crt"
 
     @property
+    def remote_key(self) -> Path:
+        """What the node knows of a key that its remote signer holds: the public half."""
+        return self.path / "signer.json"
+
+    @property
     def wal(self) -> Path:
         return self.path / "wal"
 
@@ -71,14 +77,16 @@ class Home:
 @dataclass(frozen=True, slots=True)
 class LoadedHome:
     """All that a node reads before it opens its chain. `member` is its own entry in the genesis, or None: then it
-    follows the chain and votes on nothing."""
+    follows the chain and votes on nothing. Where `remote` is set, the consensus key is there and `wallet` signs only
+    the node's Hello."""
 
     home: Home
     config: Config
     genesis: Genesis
-    wallet: Wallet
+    wallet: Wallet | RemoteKey
     tls: TlsIdentity
     member: Member | None
+    remote: RemoteSigner | None = None
 
 
 class HomeLock:
@@ -118,14 +126,38 @@ def load_home(path: Path, unlock: Callable[[Path | None], Passphrase] = find_pas
         raise HomeError(f"{path} is no node's home: it has no config.toml; make one with `gridbft init`")
     config = read_config(home.config)
     genesis = _genesis(home)
-    try:
-        wallet = Wallet.load(home.key, unlock(_beside(home, config.passphrase_file)))
-    except WalletError as error:
-        raise HomeError(str(error)) from error
     tls = TlsIdentity(_text(home.tls_certificate), _text(home.tls_key))
+    wallet: Wallet | RemoteKey
+    remote: RemoteSigner | None = None
+    if config.signer:
+        remote, wallet = _remote_key(home, config.signer, genesis.chain_id, tls)
+    else:
+        try:
+            wallet = Wallet.load(home.key, unlock(_beside(home, config.passphrase_file)))
+        except WalletError as error:
+            raise HomeError(str(error)) from error
     member = next((m for m in genesis.members if m.public_key == wallet.public_key), None)
     _check_certificates(home, genesis, member, tls)
-    return LoadedHome(home, config, genesis, wallet, tls, member)
+    return LoadedHome(home, config, genesis, wallet, tls, member, remote)
+
+
+def _remote_key(home: Home, where: str, chain_id: str, tls: TlsIdentity) -> tuple[RemoteSigner, RemoteKey]:
+    """From the signer, or from what it said before: a node starts and follows while its signer is away."""
+    path = home.path / where.removeprefix(SCHEME)
+    try:
+        certificate = certificate_digest(tls.certificate)
+    except CertificateError as error:
+        raise HomeError(f"{home.tls_certificate}: {error}") from error
+    known = recall(home.remote_key, chain_id, certificate)
+    signer = RemoteSigner(path, chain_id, known.public_key if known else b"")
+    try:
+        key = signer.hello(certificate)
+    except SignerLostError as error:
+        if known is None:
+            raise HomeError(f"{error}: start `gridbft signer --home DIR --socket {path}` first") from error
+        return signer, known
+    remember(home.remote_key, key)
+    return signer, key
 
 
 def _beside(home: Home, name: str) -> Path | None:

@@ -35,7 +35,7 @@ from node.recovery import started
 from node.replica import Replica, ReplicaConfig
 from node.rpc import LedgerRpc, StatusSource
 from node.server import ClientServer
-from node.signer import FileSigner
+from node.signer import FileSigner, Signer
 from node.snapshots import SnapshotFolder, SnapshotTaker, answers
 from node.snapsync import begin_from_snapshot
 from node.wal import WriteAheadLog
@@ -94,11 +94,14 @@ class Node:
             log.warning("log_tail_torn", bytes=recovered.torn_bytes, kept_records=len(recovered.records))
         # Whoever may become a validator needs its guard from the start; until then the machine signs nothing by itself.
         me = None if config.observer else ValidatorId(loaded.wallet.address_bytes)
-        signer: FileSigner | None = None
-        if me is not None:
+        signer: Signer | None = loaded.remote if me is not None else None
+        if loaded.remote is not None:
+            undo.callback(loaded.remote.close)
+        elif me is not None:
             has_chain = ledger.head.height > 0 or bool(recovered.records)
-            signer = FileSigner.open(genesis.chain_id, loaded.wallet.sign, home.guard, has_chain=has_chain)
-            undo.callback(signer.close)
+            own = FileSigner.open(genesis.chain_id, loaded.wallet.sign, home.guard, has_chain=has_chain)
+            undo.callback(own.close)
+            signer = own
         replica = Replica(ledger, me, replica_config(config))
         pool = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="verify")
         undo.callback(pool.shutdown, wait=True, cancel_futures=True)
