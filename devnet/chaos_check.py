@@ -21,10 +21,19 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One node's: block ids from height 1 on, and every place at which a transaction stands."""
+    """One node's: block ids from height `first` on, and every place at which a transaction stands.
 
+    `first` is above 1 where a wiped node began again from a snapshot: then it holds the state that earlier transactions
+    left, but neither their blocks nor their receipts.
+    """
+
+    first: int
     block_ids: tuple[str, ...]
     places: Mapping[str, tuple[tuple[int, int], ...]]
+
+    def block_id(self, height: int) -> str | None:
+        at = height - self.first
+        return self.block_ids[at] if 0 <= at < len(self.block_ids) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ async def check(clients: Sequence[Client], traffic: Traffic, height: int) -> Fin
     balances = await asyncio.gather(*(_balances(client, [a.sink for a in traffic.accounts]) for client in clients))
     lost = lost_of(traffic.acknowledged, chains, receipts)
     doubled = doubled_of(traffic.acknowledged, chains, receipts) | set(traffic.moved)
-    too_low, too_high = wrong_balances(expected_balances(traffic, chains[0]), balances)
+    too_low, too_high = wrong_balances(expected_balances(traffic, min(chains, key=lambda chain: chain.first)), balances)
     return Findings(
         tuple(sorted(lost | too_low)), tuple(sorted(doubled | too_high)), forks_of(chains, traffic.announced)
     )
@@ -55,12 +64,17 @@ async def check(clients: Sequence[Client], traffic: Traffic, height: int) -> Fin
 def lost_of(
     acknowledged: Mapping[str, Place], chains: Sequence[Chain], receipts: Sequence[Mapping[str, Place]]
 ) -> set[str]:
-    """Acknowledged, and missing in the chain or among the receipts of at least one node."""
-    return {
-        tx_id
-        for tx_id in acknowledged
-        if any(tx_id not in chain.places for chain in chains) or any(tx_id not in found for found in receipts)
-    }
+    """Acknowledged, and missing in the chain or among the receipts of a node that holds its height, or held by none."""
+    lost = set()
+    for tx_id, place in acknowledged.items():
+        holders = [
+            tx_id in chain.places and tx_id in found
+            for chain, found in zip(chains, receipts, strict=True)
+            if chain.first <= place.height
+        ]
+        if not holders or not all(holders):
+            lost.add(tx_id)
+    return lost
 
 
 def doubled_of(
@@ -80,21 +94,17 @@ def doubled_of(
 
 def forks_of(chains: Sequence[Chain], announced: Mapping[int, Iterable[str]]) -> tuple[int, ...]:
     """Heights at which two nodes hold different blocks, or one ever announced another."""
-    heights = max(len(chain.block_ids) for chain in chains)
-    return tuple(
-        height
-        for height in range(1, heights + 1)
-        if len({c.block_ids[height - 1] for c in chains if height <= len(c.block_ids)} | set(announced.get(height, ())))
-        > 1
-    )
+    last = max(chain.first + len(chain.block_ids) for chain in chains)
+    found = {h: {chain.block_id(h) for chain in chains} | set(announced.get(h, ())) for h in range(1, last)}
+    return tuple(height for height, ids in found.items() if len(ids - {None}) > 1)
 
 
 def expected_balances(traffic: Traffic, chain: Chain) -> dict[str, int]:
-    """Payee -> micros, if every transfer in the chain happened exactly once."""
+    """Payee -> micros, if every transfer in the chain happened exactly once; and those that no chain shows any more."""
     expected: Counter[str] = Counter({account.sink: 0 for account in traffic.accounts})
-    for tx_id in chain.places:
-        if tx_id in traffic.amounts:
-            expected[traffic.sink_of[tx_id]] += traffic.amounts[tx_id]
+    earlier = {tx_id for tx_id, place in traffic.acknowledged.items() if place.height < chain.first}
+    for tx_id in earlier | (chain.places.keys() & traffic.amounts.keys()):
+        expected[traffic.sink_of[tx_id]] += traffic.amounts[tx_id]
     return dict(expected)
 
 
@@ -106,13 +116,15 @@ def wrong_balances(expected: Mapping[str, int], balances: Sequence[Mapping[str, 
 
 
 async def read_chain(client: Client, height: int) -> Chain:
-    blocks = await _each(client.block, range(1, height + 1))
+    """All that a node holds up to `height`; a block that should be there and is not has the id ""."""
+    first = max((await client.status()).earliest_height, 1)
+    blocks = await _each(client.block, range(first, height + 1))
     places: dict[str, list[tuple[int, int]]] = {}
     for at, block in blocks.items():
         for index, tx_id in enumerate(block.tx_ids):
             places.setdefault(tx_id, []).append((at, index))
-    ids = tuple(blocks[at].block_id if at in blocks else "" for at in range(1, height + 1))
-    return Chain(ids, {tx_id: tuple(found) for tx_id, found in places.items()})
+    ids = tuple(blocks[at].block_id if at in blocks else "" for at in range(first, height + 1))
+    return Chain(first, ids, {tx_id: tuple(found) for tx_id, found in places.items()})
 
 
 async def _receipts(client: Client, tx_ids: Iterable[str]) -> dict[str, Place]:

@@ -192,7 +192,7 @@ def test_a_stall_lies_between_two_blocks_and_no_two_faults_reach_into_it(
 # --- the judgement ----------------------------------------------------------------------------------------------------
 
 _PLACE = Place(1, 0, True)
-_GOOD = Chain(("x", "y"), {"t": ((1, 0),)})
+_GOOD = Chain(1, ("x", "y"), {"t": ((1, 0),)})
 _GOOD_RECEIPTS = {"t": _PLACE}
 
 
@@ -204,20 +204,28 @@ def test_one_chain_with_everything_once_is_good() -> None:
 
 
 def test_a_transaction_that_one_node_does_not_have_is_lost() -> None:
-    assert lost_of({"t": _PLACE}, [_GOOD, Chain(("x", "y"), {})], [_GOOD_RECEIPTS] * 2) == {"t"}
+    assert lost_of({"t": _PLACE}, [_GOOD, Chain(1, ("x", "y"), {})], [_GOOD_RECEIPTS] * 2) == {"t"}
     assert lost_of({"t": _PLACE}, [_GOOD, _GOOD], [_GOOD_RECEIPTS, {}]) == {"t"}
 
 
+def test_a_node_that_began_from_a_snapshot_need_not_hold_what_was_before() -> None:
+    late = Chain(2, ("y",), {})
+    assert lost_of({"t": _PLACE}, [_GOOD, late], [_GOOD_RECEIPTS, {}]) == set()
+    assert lost_of({"t": _PLACE}, [late, late], [{}, {}]) == {"t"}
+    assert forks_of([_GOOD, late], {}) == ()
+    assert forks_of([_GOOD, Chain(2, ("z",), {})], {}) == (2,)
+
+
 def test_a_transaction_in_two_blocks_or_with_two_outcomes_is_doubled() -> None:
-    twice = Chain(("x", "y"), {"t": ((1, 0), (2, 0))})
+    twice = Chain(1, ("x", "y"), {"t": ((1, 0), (2, 0))})
     assert doubled_of({"t": _PLACE}, [_GOOD, twice], [_GOOD_RECEIPTS] * 2) == {"t"}
     assert doubled_of({"t": _PLACE}, [_GOOD] * 2, [_GOOD_RECEIPTS, {"t": Place(1, 0, False)}]) == {"t"}
-    elsewhere = Chain(("x", "y"), {"t": ((2, 0),)})
+    elsewhere = Chain(1, ("x", "y"), {"t": ((2, 0),)})
     assert doubled_of({"t": _PLACE}, [_GOOD, elsewhere], [_GOOD_RECEIPTS] * 2) == {"t"}
 
 
 def test_two_blocks_at_one_height_are_a_fork_also_when_one_was_only_announced() -> None:
-    assert forks_of([_GOOD, Chain(("x", "z"), {})], {}) == (2,)
+    assert forks_of([_GOOD, Chain(1, ("x", "z"), {})], {}) == (2,)
     assert forks_of([_GOOD, _GOOD], {1: {"x", "w"}}) == (1,)
 
 
