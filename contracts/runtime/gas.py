@@ -20,6 +20,8 @@ METHOD: Final = 15  # a method or builtin, before its costs by size
 ITERATION: Final = 5  # each turn of a loop or comprehension
 CALL: Final = 20  # a call of a function of the same contract, paid by the function
 RECORD: Final = 30  # making a record
+REPLACE: Final = 120  # a changed copy of a record
+POWER: Final = 60  # **, on top of GENERAL
 STATE_READ: Final = 120  # reading or asking for one key
 STATE_WRITE: Final = 300  # writing or deleting one key
 EVENT: Final = 150
@@ -31,7 +33,9 @@ SIGNATURE: Final = 12_000  # ed25519_verify
 # --- by size
 BYTES_PER_UNIT: Final = 4  # text and bytes that are made, joined, cut or searched: one unit for each so many
 VALUE_BYTE: Final = 1  # each byte of a stored value, read or written, of an argument, a result or an event
+STRUCTURE_BYTE: Final = 4  # on top, where the stored value is a list, tuple, dict or record: it is taken apart
 WEIGHT: Final = 8  # each element that a comparison, a copy or a sort may touch
+COLLECTION_WEIGHT: Final = 12  # elements that a collection weighs beside its own elements
 TEXT_PER_ELEMENT: Final = 64  # text inside of what is compared or sorted weighs one element for each so many characters
 
 

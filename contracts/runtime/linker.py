@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgpack
 
+from contracts.runtime import gas
 from contracts.runtime.codec import INT_MAX, INT_MIN, MAX_TEXT, Unencodable, decode_trusted
 from contracts.runtime.errors import ContractError
 from contracts.runtime.keys import key_bytes, map_prefix, value_key
@@ -22,6 +23,7 @@ class Storage(Protocol):
     """What a machine offers to a contract's state."""
 
     def read(self, key: bytes) -> bytes | None: ...
+    def charge(self, units: int) -> None: ...
     def write(self, key: bytes, raw: bytes | None) -> None: ...
     def encoded(self, value: Any) -> bytes: ...
 
@@ -49,9 +51,13 @@ def _encoder(storage: Storage, state: State, classes: Mapping[str, Make]) -> Cal
     """Checks a value against the declared type and encodes it. Raises ContractError."""
     check = converter(state.value, classes)
 
+    per_byte = _structure_cost(state)
+
     def encode_any(value: Any) -> bytes:
         try:
-            return storage.encoded(check(value))
+            raw = storage.encoded(check(value))
+            storage.charge(per_byte * len(raw))
+            return raw
         except Mismatch:
             raise ContractError(_mismatch_code(value)) from None
 
@@ -70,11 +76,17 @@ def _mismatch_code(value: Any) -> str:
     return "VALUE_TOO_LARGE" if type(value) in (str, bytes) and len(value) > MAX_TEXT else "TYPE_ERROR"
 
 
-def _decoder(state: State, classes: Mapping[str, Make]) -> Callable[[bytes], Any]:
+def _structure_cost(state: State) -> int:
+    return 0 if isinstance(state.value, Scalar) else gas.STRUCTURE_BYTE
+
+
+def _decoder(storage: Storage, state: State, classes: Mapping[str, Make]) -> Callable[[bytes], Any]:
     """Reads what an encoder of the same type wrote; after an upgrade that changed the type, refuses with STATE_TYPE."""
     convert: Converter = converter(state.value, classes)
+    per_byte = _structure_cost(state)
 
     def decode(raw: bytes) -> Any:
+        storage.charge(per_byte * len(raw))
         try:
             return convert(decode_trusted(raw))
         except Mismatch:
@@ -116,7 +128,7 @@ def _key_maker(owner: str, state: State) -> Callable[[Any], bytes]:
 
 def _bind_map(storage: Storage, owner: str, state: State, classes: Mapping[str, Make]) -> dict[str, Callable[..., Any]]:
     state_key = _key_maker(owner, state)
-    encode, decode = _encoder(storage, state, classes), _decoder(state, classes)
+    encode, decode = _encoder(storage, state, classes), _decoder(storage, state, classes)
     read, write = storage.read, storage.write
 
     def at(key: Any) -> Any:
@@ -148,7 +160,7 @@ def _bind_value(
     storage: Storage, owner: str, state: State, classes: Mapping[str, Make]
 ) -> dict[str, Callable[..., Any]]:
     place = value_key(owner, state.stored)
-    encode, decode = _encoder(storage, state, classes), _decoder(state, classes)
+    encode, decode = _encoder(storage, state, classes), _decoder(storage, state, classes)
     initial = converter(state.value, classes)
 
     def get() -> Any:

@@ -160,7 +160,7 @@ class Expressions:
     def binary(self, node: ast.expr, left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
         helper = self.operator_helper(left, op, right)
         if helper is not None:
-            self.cost += gas.GENERAL
+            self.cost += gas.GENERAL + (gas.POWER if helper == "_pow" else 0)
             return invoke(helper, self.value(left), self.value(right))
         self.cost += gas.ARITHMETIC
         lowered = ast.BinOp(left=self.term(left), op=op, right=self.term(right))
@@ -397,7 +397,7 @@ class Expressions:
         return ast.Call(func=load(name), args=args, keywords=keywords)
 
     def replacement(self, node: ast.Call) -> ast.expr:
-        self.cost += gas.RECORD + gas.ELEMENT * len(node.keywords)
+        self.cost += gas.REPLACE + gas.ELEMENT * len(node.keywords)
         record = self.value(node.args[0])
         values: list[ast.expr] = []
         for keyword in node.keywords:

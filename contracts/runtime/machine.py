@@ -21,7 +21,7 @@ from contracts.runtime.ops import Operations, OutOfGas
 
 Verifier = Callable[[bytes, bytes, bytes], bool]  # public key (32 bytes), message, signature (64 bytes)
 MAX_CONTRACTS_ON_STACK = 8
-MAX_EVENTS = 4_096
+MAX_EVENTS = 16_384  # the gate of a book of 10,000 orders closes in one call
 
 _compiled: dict[bytes, Compiled] = {}  # by code hash; checked and compiled once in a process
 _pack = msgpack.Packer(autoreset=True).pack

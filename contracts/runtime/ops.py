@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from hashlib import sha256
+from itertools import islice
 from types import CellType
 from typing import Any, NoReturn
 
@@ -110,17 +111,18 @@ class Operations:
         kind = type(value)
         if kind is range:
             return 1
-        weight = 1 + len(value)
+        weight = gas.COLLECTION_WEIGHT + len(value)
         self.charge(gas.WEIGHT * weight)
-        inside = 0
+        inside = text = 0
         for item in value.values() if kind is dict else value:
             item_kind = type(item)
             if item_kind is str or item_kind is bytes:
-                weight += len(item) // gas.TEXT_PER_ELEMENT
+                text += len(item) // gas.TEXT_PER_ELEMENT
             elif item_kind not in _SCALARS:
                 inside += self._weigh(item, depth + 1)
-        self.charge(gas.WEIGHT * (weight - 1 - len(value)))
-        return weight + inside
+        if text:
+            self.charge(gas.WEIGHT * text)
+        return weight + text + inside
 
     # --- comparing
 
@@ -275,12 +277,13 @@ class Operations:
         collected: list[Any] = []
         if kind not in _ITERATORS:
             raise ContractError("TYPE_ERROR")
-        for item in values:
-            self.charge(gas.WEIGHT)
-            collected.append(item)
-            if len(collected) > MAX_ITEMS:
-                raise ContractError("VALUE_TOO_LARGE")
-        return collected
+        while len(collected) <= MAX_ITEMS:
+            some = list(islice(values, 64))  # paid before the next ones are made
+            self.charge(2 * gas.WEIGHT * (1 + len(some)))
+            if not some:
+                return collected
+            collected += some
+        raise ContractError("VALUE_TOO_LARGE")
 
     def _length(self, values: Any) -> int:
         try:
@@ -349,14 +352,14 @@ class Operations:
         digits = require_str(value).removeprefix("-")
         if not 0 < len(digits) <= 78 or not digits.isascii() or not digits.isdecimal():
             raise ContractError("VALUE_ERROR")
-        self.charge(len(digits))
+        self.charge(2 * len(digits))
         return bound(int(value))
 
     def do_to_str(self, value: Any) -> str:
         """Of an integer, a bool or text."""
         if type(value) is str:
             return value
-        self.charge(gas.METHOD)
+        self.charge(4 * gas.METHOD)
         return str(require_int(value))
 
     def do_sha256(self, data: Any) -> bytes:
@@ -386,6 +389,7 @@ class Operations:
 
     def do_m_join(self, separator: Any, parts: Any) -> str:
         items = self._collect(parts)
+        self.charge(2 * gas.WEIGHT * len(items))
         size = sum(len(require_str(item)) + len(require_str(separator)) for item in items)
         if size > 2 * MAX_TEXT:
             raise ContractError("VALUE_TOO_LARGE")

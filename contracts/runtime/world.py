@@ -22,11 +22,11 @@ from contracts.runtime.codec import Unencodable, decode, encode
 from contracts.runtime.codes import code_of
 from contracts.runtime.errors import ContractError
 from contracts.runtime.linker import bind_states
+from contracts.runtime.machine import GOVERNANCE, MAX_CONTRACTS_ON_STACK, MIGRATE
 from contracts.runtime.model import Contract
 from contracts.runtime.types import converter
 
 Source = str | bytes | Path | ModuleType
-MAX_CONTRACTS_ON_STACK = 8
 
 
 class Emitted(NamedTuple):
@@ -150,6 +150,8 @@ class _Run:
             raise ContractError("UNKNOWN_FUNCTION")
         if self.read_only and not signature.is_view:
             raise ContractError("READ_ONLY")
+        if function == MIGRATE and (self.stack or self.sender != GOVERNANCE):
+            raise ContractError("NOT_GOVERNANCE")
         if contract in self.stack:
             raise ContractError("REENTRANT")
         if len(self.stack) >= MAX_CONTRACTS_ON_STACK:
@@ -177,6 +179,9 @@ class _Run:
 
     def read(self, key: bytes) -> bytes | None:
         return self.overlay[key] if key in self.overlay else self.world.state.get(key)
+
+    def charge(self, units: int) -> None:
+        """There is no gas here."""
 
     def write(self, key: bytes, raw: bytes | None) -> None:
         if self.read_only:

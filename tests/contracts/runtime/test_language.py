@@ -204,3 +204,14 @@ def test_results_of_other_contracts_are_plain_copies() -> None:
         "@view\ndef points(n: int) -> list[P]:\n    return [P(n, [1])]\n",
     )
     assert found.call("c", "f", 5) == [1, 3]
+
+
+def test_only_governance_migrates_and_only_directly() -> None:
+    found = world(contract("call('d', 'migrate', n)\nreturn []"))
+    source = "from contracts.host import Value, export\n" + 'v: Value[int] = Value("v", 0)\n'
+    found.deploy("d", source + "@export\ndef migrate(old_version: int) -> None:\n    v.set(old_version)\n")
+    for sender, name, function in (("a" * 40, "d", "migrate"), ("a" * 40, "c", "f"), ("governance", "c", "f")):
+        with pytest.raises(ContractError, match="NOT_GOVERNANCE"):
+            found.as_(sender).call(name, function, 1)
+    found.as_("governance").call("d", "migrate", 1)
+    assert list(found.state.values()) == [b"\x01"]
