@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import sys
 from pathlib import Path
@@ -34,6 +35,9 @@ OPERATOR_FAULTS = (
 )
 """What an operator can mend: told in one sentence, without a traceback."""
 
+DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+"""What a disk says that is full, limited, broken or read-only: the operator's to mend too."""
+
 log = structlog.get_logger("node")
 
 
@@ -51,10 +55,22 @@ def start(home: Path) -> None:
     except OPERATOR_FAULTS as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+            click.echo(f"Error: {disk_sentence(home, error)}", err=True)
+            sys.exit(1)
         log.critical("crash", exc_info=True)
         click.echo("Error: the node stopped on a fault of its own; the log above says where", err=True)
         sys.exit(1)
+
+
+def disk_sentence(home: Path, error: OSError) -> str:
+    """Why a node stopped that could not write, and what to do."""
+    reason = (error.strerror or "unknown").lower()
+    return (
+        f"the disk of {home} cannot be written ({reason}), so the node stopped rather than promise what it cannot keep. "
+        "Nothing that it promised before is lost: make room or mend the disk, and start it again"
+    )
 
 
 async def _serve(loaded: LoadedHome) -> None:
