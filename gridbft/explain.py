@@ -8,14 +8,14 @@ says led to it, by the contracts' own functions, and a difference is an ExplainE
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.energy.imbalance import Terms, settle_terms
 from gridbft.history import Asked, Happened
 
-_SUBMISSIONS = {"submit": 5, "submit_signed": 5}  # function of metering -> parts of its rows
+_SUBMISSIONS = ("submit", "submit_signed")  # functions of metering whose first argument is a list of rows
 _POSTINGS_OF_ACCOUNT = {("imbalance", "Settled"), ("imbalance", "Resettled"), ("balancing", "Activated")}
 _GROUP_ROW = ("account", "brp", "sold_wh", "bought_wh", "import_wh", "export_wh", "activated_wh")
 
@@ -69,14 +69,16 @@ class Ground:
         return [e for e in self.events if e.kind == (contract, name)]
 
 
-def reading_rows(calls: Iterable[Asked], meters: Mapping[str, Any], place: Mapping[str, tuple[int, int]]) -> list[Row]:
-    """The rows of the given meters in a block's calls; `place` maps the final transactions that worked to their place."""
+def reading_rows(
+    calls: Iterable[Asked], place: Mapping[str, tuple[int, int]], meters: Container[str] | None = None
+) -> list[Row]:
+    """The rows of the given meters (None: all) in a block's calls; `place` has the place of the transactions that worked."""
     rows: list[Row] = []
     for call in calls:
         if call.contract != "metering" or call.function not in _SUBMISSIONS or call.tx_id not in place:
             continue
         for row in call.args[0]:
-            if row[0] in meters:
+            if meters is None or row[0] in meters:
                 quality = row[4] if call.function == "submit" else "DIRECT"
                 rows.append(Row(row[0], row[1], row[2], row[3], quality, call.tx_id, call.sender, place[call.tx_id]))
     return rows

@@ -109,11 +109,11 @@ async def _read(client: Client, ground: Ground, first: int) -> int:
 
 async def _read_readings(client: Client, ground: Ground, slots: range | None) -> None:
     """The account's own readings, out of the transactions that brought them."""
-    meters = dict.fromkeys(await client.query("registry", "meters_of", ground.account))
+    meters = set(await client.query("registry", "meters_of", ground.account))
     batches = [e for e in ground.of("metering", "Metered") if slots is None or _overlaps(e.fields, slots)]
     for height in sorted({e.height for e in batches}):
         places = {e.tx_id: (e.height, e.index) for e in batches if e.height == height}
-        for row in reading_rows(asked((await client.block(height)).raw), meters, places):
+        for row in reading_rows(asked((await client.block(height)).raw), places, meters):
             ground.readings.setdefault((row.meter, row.slot), []).append(row)
 
 
