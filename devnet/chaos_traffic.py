@@ -19,12 +19,14 @@ from gridbft.errors import ClientError, NotFound
 from gridbft.records import BlockEvents, Receipt
 from gridbft.requests import Limits, make_call
 
-SENDERS = 4
+ROVERS = 4  # send to one node after the other
+RESIDENTS = 4  # each to its own node: what one node took and never passed on must not hold up everything else
 FUNDS_MICROS = 10**15
 TICK_S = 0.5
-SUBMIT_S = 4.0
-RESEND_S = 4.0
+SUBMIT_S = 1.5
+RESEND_S = 2.0
 REST_S = 0.3
+NEVER_S = float("-inf")
 MOST_WAITING = 4_000  # then nothing new is sent: the chain stands still and must not drown when it goes on
 EXPIRY_HEIGHTS = 9_000
 HARMLESS_CODES = frozenset({"", "ALREADY_FINAL", "NONCE_USED"})
@@ -63,7 +65,8 @@ class Traffic:
 
     def __init__(self, network: Network, clients: Sequence[Client], rate_per_s: float) -> None:
         self.accounts = tuple(
-            Account(Wallet.generate(f"payer-{n}"), Wallet.generate(f"payee-{n}").address) for n in range(SENDERS)
+            Account(Wallet.generate(f"payer-{n}"), Wallet.generate(f"payee-{n}").address)
+            for n in range(ROVERS + RESIDENTS)
         )
         self.amounts: dict[str, int] = {}  # tx id -> micros, of everything ever sent
         self.sink_of: dict[str, str] = {}  # tx id -> the payee
@@ -92,7 +95,7 @@ class Traffic:
 
     async def work(self) -> None:
         """Sends and listens until it is cancelled."""
-        works = [self._pay(place, account) for place, account in enumerate(self.accounts)]
+        works = [self._pay(n % len(self._clients), n < ROVERS, account) for n, account in enumerate(self.accounts)]
         works += [self._follow(client) for client in self._clients]
         tasks = [asyncio.create_task(work) for work in (*works, self._send_again())]
         try:
@@ -113,28 +116,28 @@ class Traffic:
 
     # -- sending
 
-    async def _pay(self, turn: int, account: Account) -> None:
-        per_tick = self._rate_per_s * TICK_S / SENDERS
+    async def _pay(self, place: int, roves: bool, account: Account) -> None:
+        per_tick = self._rate_per_s * TICK_S / len(self.accounts)
         owed, nonce = 0.0, 0
         while self._sending:
             owed += per_tick
             if len(self.waiting) < MOST_WAITING:
-                turn = self._next(turn)
-                raws = [self._signed(account, nonce + n, turn) for n in range(int(owed))]
-                nonce += len(raws)
-                self._submit(turn, raws)
+                place = self._next(place) if roves else place
+                batch = [self._signed(account, nonce + n, place) for n in range(int(owed))]
+                nonce += len(batch)
+                self._submit(place, batch)
             owed -= int(owed)
             await asyncio.sleep(TICK_S)
 
-    def _signed(self, account: Account, nonce: int, place: int) -> bytes:
+    def _signed(self, account: Account, nonce: int, place: int) -> _Waiting:
         amount = next(self._numbers)
         call = make_call("payments", "transfer", account.sink, amount)
         expiry = self.height + EXPIRY_HEIGHTS
         raw, raw_id = account.wallet.signed(self._network.chain_id, nonce, [call], expiry, Limits().gas_limit)
         tx_id = raw_id.hex()
         self.amounts[tx_id], self.sink_of[tx_id] = amount, account.sink
-        self.waiting[tx_id] = _Waiting(raw, time.monotonic(), place)
-        return raw
+        self.waiting[tx_id] = sent = _Waiting(raw, time.monotonic(), place)
+        return sent
 
     def _next(self, place: int) -> int:
         return (place + 1) % len(self._clients)
@@ -144,31 +147,34 @@ class Traffic:
         while True:
             await asyncio.sleep(RESEND_S / 4)
             now = time.monotonic()
-            shares: dict[int, list[bytes]] = {}
+            shares: dict[int, list[_Waiting]] = {}
             for sent in self.waiting.values():
                 if now - sent.sent_at > RESEND_S:
                     sent.sent_at, sent.place = now, self._next(sent.place)
-                    shares.setdefault(sent.place, []).append(sent.raw)
-            for place, raws in shares.items():
-                self._submit(place, raws)
+                    shares.setdefault(sent.place, []).append(sent)
+            for place, batch in shares.items():
+                self._submit(place, batch)
 
-    def _submit(self, place: int, raws: list[bytes]) -> None:
-        task = asyncio.create_task(self._submit_to(self._clients[place], raws))
+    def _submit(self, place: int, batch: list[_Waiting]) -> None:
+        if not batch:
+            return
+        task = asyncio.create_task(self._submit_to(self._clients[place], batch))
         self._submissions.add(task)
         task.add_done_callback(self._submissions.discard)
 
-    async def _submit_to(self, client: Client, raws: list[bytes]) -> None:
-        """What a faulty node does not answer is sent to another one later."""
+    async def _submit_to(self, client: Client, batch: list[_Waiting]) -> None:
+        """What a faulty node does not answer is sent to another one soon."""
 
         async def collect() -> None:
-            async for verdict in client.submit_many(raws):
+            async for verdict in client.submit_many([sent.raw for sent in batch]):
                 if verdict.code not in HARMLESS_CODES and not verdict.retryable:
                     self.refusals[verdict.code] = self.refusals.get(verdict.code, 0) + 1
 
         try:
             await asyncio.wait_for(collect(), SUBMIT_S)
         except (ClientError, TimeoutError):
-            return
+            for sent in batch:
+                sent.sent_at = NEVER_S
 
     # -- listening
 
