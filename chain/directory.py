@@ -34,7 +34,7 @@ class Directory:
 
     def __init__(self, view: StateView) -> None:
         self._view = view
-        self._exports: dict[bytes, frozenset[str]] = {}
+        self._exports: dict[bytes, frozenset[str]] = {}  # by a contract's code record
 
     def contracts(self) -> tuple[ContractInfo, ...]:
         names = self._view.get(CONTRACTS_KEY)
@@ -54,11 +54,12 @@ class Directory:
         assert source is not None, "the state holds the source of every contract"
         return _interface(source)
 
-    def _exports_of(self, code_hash: bytes) -> frozenset[str]:
-        exports = self._exports.get(code_hash)
+    def _exports_of(self, code_record: bytes) -> frozenset[str]:
+        exports = self._exports.get(code_record)
         if exports is None:
+            code_hash = decode(code_record)[1]
             exports = frozenset(f.name for f in self._functions(code_hash) if not f.view)
-            self._exports[code_hash] = exports
+            self._exports[code_record] = exports
         return exports
 
     def unknown_call(self, tx: Tx) -> Refusal | None:
@@ -68,8 +69,7 @@ class Directory:
             raw = self._view.get(code_key(call.contract)) if call.contract.isascii() else None
             if raw is None:
                 return Refusal(Code.UNKNOWN_CONTRACT, f"there is no contract {call.contract!r}: list them first")
-            code_hash = decode(raw)[1]
-            exports = self._exports_of(code_hash)
+            exports = self._exports_of(raw)
             if call.function not in exports:
                 names = ", ".join(sorted(exports))
                 return Refusal(

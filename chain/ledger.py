@@ -22,6 +22,7 @@ from chain.overlay import Overlay, Writes
 from chain.receipt import encode_receipt, pack_list
 from chain.refusal import Refusal
 from chain.snapshot import discard_unfinished
+from chain.statecache import StateCache
 from chain.stateproof import StateProof
 from chain.statetree import StateTree
 from chain.store import (
@@ -37,7 +38,6 @@ from chain.store import (
     BlockStore,
     CorruptStoreError,
     Head,
-    StateReader,
     at_height,
     encode_head,
 )
@@ -99,7 +99,8 @@ class Ledger:
         self._verify = verify
         self.chain_id = genesis.chain_id
         self.store = BlockStore(kv)
-        self.view: StateView = StateReader(kv)
+        self._state = StateCache(kv)
+        self.view: StateView = self._state
         head = self.store.head()
         if head is None:
             head = self._begin(genesis)
@@ -180,17 +181,17 @@ class Ledger:
         assert block.header.parent == self.head.block_id
         assert commit.block_id == block.id
         self.lap(None)
-        before = _Recorder(self.view)  # each key is read from the store once, however often the block asks for it
-        outcome = execute_block(self._runtime, before, block.txs, height, time_ms)
+        outcome = execute_block(self._runtime, self.view, block.txs, height, time_ms)
         writes = outcome.writes
-        state = Overlay(before, writes)
+        state = Overlay(self.view, writes)
         writes.update(enact_due(self._runtime, state, height, time_ms))
         system, system_writes = end_of_block(self.system, state, height, block.last_commit, block.evidence)
         writes.update(system_writes)
         receipts = [encode_receipt(r) for r in outcome.receipts]
         receipt_root = merkle.root(receipts)
         self.lap("execute")
-        changed = {key: value for key, value in writes.items() if before.get(key) != value}
+        before = {key: self.view.get(key) for key in writes}
+        changed = {key: value for key, value in writes.items() if before[key] != value}
         change = self._tree.plan(changed)
         head = Head(height, block.id, time_ms, change.root, receipt_root)
         self.lap("state")
@@ -199,7 +200,7 @@ class Ledger:
             (at_height(BLOCK, height), block.raw),
             (at_height(COMMIT, height), encode_commit(commit)),
             (at_height(RECEIPTS, height), pack_list(receipts)),
-            (at_height(UNDO, height), msgpack.packb([(key, before.seen[key]) for key in changed])),
+            (at_height(UNDO, height), msgpack.packb([(key, before[key]) for key in changed])),
             (HEAD, encode_head(head)),
         ]
         place = height.to_bytes(8, "big")
@@ -213,6 +214,7 @@ class Ledger:
         self._kv.write(puts, deletes)
 
         self._tree.adopt(change)
+        self._state.applied(changed)
         self.lap("store")
         self.head, self.system = head, system
         self._past = None

@@ -21,6 +21,7 @@ from contracts.runtime.engine import MeteredRuntime
 from gridbft.v1 import client_pb2
 from node import ed25519
 from node.admission import Door
+from node.collector import calm_collector
 from node.config import Config
 from node.events import PeerId
 from node.files import OS_DISK
@@ -142,6 +143,7 @@ class Node:
 
     async def run(self) -> None:
         """Serves until `stop`. Raises what went wrong in our own code, or PortTakenError."""
+        calm_collector()
         running = asyncio.create_task(self.host.run(self._started), name="host")
         checking = asyncio.create_task(self._check_transactions(), name="transactions")
         try:

@@ -494,7 +494,8 @@ class Replica:
             state.pol_prevotes,
         )
         parts = lacking(self._machine, there)
-        if parts.proposal is not None and parts.proposal.block_id in self._blocks:
+        is_late = self._now_ms - self._round_since_ms >= BLOCK_PATIENCE * self._config.settle_ms
+        if parts.proposal is not None and parts.proposal.block_id in self._blocks and is_late:
             self._out.append(SendProposal(peer, parts.proposal, self._blocks[parts.proposal.block_id].raw))
         if parts.votes:
             self._out.append(SendVotes(peer, parts.votes))
@@ -535,6 +536,7 @@ class Replica:
 
 BLOCK_OVERHEAD_BYTES = 4_096 + MAX_IN_BLOCK * MAX_EVIDENCE_BYTES
 VALIDATOR_OVERHEAD_BYTES = 128  # an entry of the last commit
+BLOCK_PATIENCE = 4  # times as long as for votes: a large block takes its time to arrive and to be checked
 
 
 def _merged(effects: Iterable[Effect]) -> list[Effect]:

@@ -16,30 +16,39 @@ CACHED_BLOCKS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class AppliedBlock:
-    """`events`: for each receipt the (contract, name) pairs that it holds."""
-
-    height: int
-    time_ms: int
-    block_id: bytes
-    receipts: tuple[bytes, ...]
-    events: tuple[frozenset[tuple[str, str]], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Filter:
     """Empty sets match everything."""
 
     contracts: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
 
+    @property
+    def is_everything(self) -> bool:
+        return not self.contracts and not self.names
+
     def matches(self, events: frozenset[tuple[str, str]]) -> bool:
-        if not self.contracts and not self.names:
-            return True
-        return any(
+        return self.is_everything or any(
             (not self.contracts or contract in self.contracts) and (not self.names or name in self.names)
             for contract, name in events
         )
+
+
+@dataclass(slots=True)
+class AppliedBlock:
+    """Its receipts are decoded when the first subscriber comes who does not want them all."""
+
+    height: int
+    time_ms: int
+    block_id: bytes
+    receipts: list[bytes]
+    _events: list[frozenset[tuple[str, str]]] | None = None
+
+    def matching(self, wanted: Filter) -> list[bytes]:
+        if wanted.is_everything:
+            return self.receipts
+        if self._events is None:
+            self._events = [_events_of(receipt) for receipt in self.receipts]
+        return [r for r, events in zip(self.receipts, self._events, strict=True) if wanted.matches(events)]
 
 
 class PrunedError(LookupError):
@@ -65,7 +74,7 @@ class Subscriptions:
                     height=height,
                     time_ms=block.time_ms,
                     block_id=block.block_id,
-                    receipts=[r for r, e in zip(block.receipts, block.events, strict=True) if wanted.matches(e)],
+                    receipts=block.matching(wanted),
                     transactions=len(block.receipts),
                 )
             yield response
@@ -84,8 +93,7 @@ class Subscriptions:
         receipts = self._store.receipts(height)
         if found is None or commit is None or receipts is None:
             raise PrunedError(f"height {height} is no longer kept here: the earliest is {self._store.earliest()}")
-        events = tuple(_events_of(receipt) for receipt in receipts)
-        return AppliedBlock(height, found[0].time_ms, commit.block_id, tuple(receipts), events)
+        return AppliedBlock(height, found[0].time_ms, commit.block_id, receipts)
 
 
 def _events_of(receipt: bytes) -> frozenset[tuple[str, str]]:

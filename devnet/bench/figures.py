@@ -59,6 +59,7 @@ def figures(measured: Measured) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "transactions": len(due),
         "final": len(final),
+        "per_block": round(len(final) / max(result["blocks"], 1), 1),
         "failed": result["failed"],
         "refused": result["refused"],
         "lost": len(due) - len(final) - refused,

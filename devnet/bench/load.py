@@ -47,6 +47,7 @@ class Load:
         self.final: dict[int, float] = {}
         self.failed: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.blocks = 0  # with receipts of the load
         self.under_way = 0
         self._changed = asyncio.Event()
         self.begun = 0.0
@@ -105,6 +106,7 @@ class Load:
         async with Client(self._rotated(1 % len(self._addresses))) as client:
             async for block in client.subscribe(from_height=first):
                 now = monotonic()
+                self.blocks += bool(block.receipts)
                 for receipt in block.receipts:
                     place = self._place.get(receipt.tx_id)
                     if place is None or place in self.final:
@@ -160,6 +162,7 @@ async def main(folder: Path) -> None:
     result = {
         "due": load.due,
         "final": load.final,
+        "blocks": load.blocks,
         "failed": dict(load.failed),
         "refused": dict(load.refused),
         "begun": load.begun,

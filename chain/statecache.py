@@ -1,0 +1,46 @@
+"""The newest state with the values that were used last kept in memory: a busy account is read from the disk once, not in every block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+from chain.kv import Reader
+from chain.store import STATE
+
+DEFAULT_VALUES = 131_072
+LARGEST_BYTES = 1_024  # larger values are rare and would make the bound on their number none on memory
+
+
+class StateCache:
+    """Reads the state in `kv`. It is right as long as every change of the state in `kv` is told to `applied`."""
+
+    __slots__ = ("_kv_get", "_limit", "_values")
+
+    def __init__(self, kv: Reader, limit: int = DEFAULT_VALUES) -> None:
+        self._kv_get = kv.get
+        self._limit = limit
+        self._values: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes, /) -> bytes | None:
+        values = self._values
+        if key in values:
+            return values[key]
+        value = self._kv_get(STATE + key)
+        self._keep(key, value)
+        return value
+
+    def applied(self, changed: Mapping[bytes, bytes | None]) -> None:
+        """After these changes (None: deleted) are in the store."""
+        for key, value in changed.items():
+            self._keep(key, value)
+
+    def _keep(self, key: bytes, value: bytes | None) -> None:
+        values = self._values
+        if value is not None and len(value) > LARGEST_BYTES:
+            values.pop(key, None)
+            return
+        values[key] = value
+        if len(values) > self._limit:
+            for old in list(islice(values, self._limit // 4)):
+                del values[old]
