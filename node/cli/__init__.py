@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "market": ("node.cli.offline", "market", "Clear a market from a file, away from the chain."),
     "imbalance": ("node.cli.offline", "imbalance", "Settle a slot from a file, away from the chain."),
     "explain": ("node.cli.explain", "explain", "Show what made a bill, down to readings, trades and prices."),
+    "trace": ("node.cli.trace", "trace", "Follow a certificate from its reading to its retirement."),
     "export": ("node.cli.export", "export", "Write the chain as Parquet files for analysts."),
     "prove": ("node.cli.prove", "prove", "Write a proof file that anyone can check offline."),
     "verify": ("node.cli.verify", "verify", "Check a proof file against a genesis, with no network."),

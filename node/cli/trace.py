@@ -1,0 +1,88 @@
+"""`gridbft trace certificate ID`: from the meter reading through every owner to the retirement."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gridbft.client import Client
+from gridbft.explain import Row, reading_rows
+from gridbft.history import Happened, asked, blocks, happened
+from gridbft.trace import Way, standing_readings, way_record
+from gridbft.trace import trace as find_way
+from node.cli.network import Network, find_network, network_options
+from node.cli.output import InputError, faults, json_option, print_json
+
+
+@click.group()
+def trace() -> None:
+    """Follow something through the chain."""
+
+
+@trace.command()
+@click.argument("certificate_id", metavar="ID", type=click.IntRange(min=1))
+@network_options
+@json_option
+def certificate(
+    certificate_id: int, nodes: str | None, keys_folder: Path | None, genesis: Path | None, as_json: bool
+) -> None:
+    """Trace certificate ID: the reading that it was issued for, every owner of its units, and their retirements."""
+    with faults(as_json):
+        record = asyncio.run(_traced(find_network(nodes, keys_folder, genesis), certificate_id))
+        if as_json:
+            print_json({"ok": True, **record})
+        else:
+            _print(record)
+
+
+async def _traced(network: Network, certificate_id: int) -> dict[str, Any]:
+    async with Client(network.addresses) as client:
+        status = await client.status()
+        events: list[Happened] = []
+        async for block in blocks(client, max(1, status.earliest_height), status.height, ("certificates", "metering")):
+            events.extend(happened(block))
+        way = find_way(events, certificate_id)
+        if way is None:
+            raise InputError(f"there is no certificate {certificate_id}")
+        return way_record(way, standing_readings(way, await _rows(client, way, events)))
+
+
+async def _rows(client: Client, way: Way, events: list[Happened]) -> list[Row]:
+    """All readings of the device for the slots of production, oldest first."""
+    batches = [
+        e
+        for e in events
+        if e.kind == ("metering", "Metered")
+        and e.fields["first_slot"] < way.slots.stop
+        and e.fields["last_slot"] >= way.slots.start
+    ]
+    rows: list[Row] = []
+    for height in sorted({e.height for e in batches}):
+        places = {e.tx_id: (e.height, e.index) for e in batches if e.height == height}
+        rows += reading_rows(asked((await client.block(height)).raw), places, {way.device})
+    return rows
+
+
+def _print(record: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    head = (
+        f"certificate {record['certificate_id']}: units {record['unit_start']} to {record['unit_end']} "
+        f"of {record['device']} ({record['technology']}, {record['location']})"
+    )
+    tree = Tree(escape(head), highlight=False)
+    for r in record["readings"]:
+        told = f"metered {r['export_wh']} Wh export in slot {r['slot']}, {r['quality']}, by {r['signed_by']}"
+        tree.add(escape(f"{told}  (height {r['height']}, {r['tx_id']})"))
+    for e in record["history"]:
+        people = ", ".join(f"{n} {e[n]}" for n in ("source", "owner", "beneficiary", "purpose") if n in e)
+        units = f"units {e['unit_start']} to {e['unit_end']} as certificate {e.get('certificate_id')}"
+        tree.add(escape(f"{e['event']}: {units}, {people}  (height {e['height']}, {e['tx_id']})"))
+    tree.add(f"{record['retired_wh']} Wh retired, {record['unretired_wh']} Wh not retired")
+    console = Console()
+    (console if console.is_terminal else Console(width=240)).print(tree)
