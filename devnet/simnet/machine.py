@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from chain.block import Block, decode_block
+from chain.block import Block
 from chain.ledger import Ledger
-from chain.wire import decode_commit
 from consensus.types import Commit, Proposal, ValidatorId, Vote
 from devnet.simnet.disk import PowerCutError, VirtualDisk, VirtualStore
+from devnet.simnet.doorway import admit
+from node.admission import Door, Fault
 from node.events import (
     AnswerClient,
     Apply,
@@ -55,40 +57,44 @@ GUARD = Path("signer.log")
 SERVED_BLOCKS = 20
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Machine:
-    """`skew_ms` is how far its clock is off; `slow_ms` what it adds to everything it sends."""
+    """`skew_ms` is how far its clock is off; `slow_ms` what it adds to everything it sends; `apply_ms` how long a block
+    takes from the disk back to the replica."""
 
     index: int
     name: str
     id: ValidatorId
     world: World
     disk: VirtualDisk
+    honest: bool = True  # runs the production code, and alone with its key: it is judged
     skew_ms: int = 0
     slow_ms: int = 0
+    apply_ms: int = 0
+    wiped_at: int | None = None  # when its disk was lost, until it is up to date again
     running: bool = False
-    silent: bool = False  # the signer found that it cannot know what it signed: follows, does not vote
     life: int = 0  # how often it was started; timers and messages of earlier lives are void
     replica: Replica = field(init=False)
     ledger: Ledger = field(init=False)
     wal: WriteAheadLog = field(init=False)
     signer: FileSigner = field(init=False)
+    door: Door = field(init=False)
     timers: dict[str, int] = field(default_factory=dict)
     _timer_serial: int = 0
+    _applied: deque[Event] = field(default_factory=deque)
 
     # --- life and death --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Boots from whatever the disk holds. A power cut during the boot is a boot that did not happen."""
-        try:
-            self._boot()
-        except (PowerCutError, OSError):
-            self._halt()
+        if not self.running:
+            self._guarded(self._boot)
 
     def _boot(self) -> None:
         world = self.world
         self.life += 1
         self.timers.clear()
+        self._applied.clear()
         if not self.disk.store:
             self.disk.store.update(world.genesis_store)
         self.ledger = Ledger(VirtualStore(self.disk), world.runtime, world.genesis, world.verify)
@@ -96,11 +102,12 @@ class Machine:
         has_chain = self.ledger.head.height > 0 or bool(recovered.records)
         self.signer = world.open_signer(self, has_chain)
         self.replica = Replica(self.ledger, self.id, world.replica_config)
+        self.door = Door(world.genesis.chain_id, self.replica.known_tx, self.replica.validators_at, None)
         self.running = True
         world.note(self, f"start at {self.ledger.head.height}")
         self._run(started(recovered.records, self.ledger.head.height + 1))
         for other in world.machines:
-            if other is not self and other.running:
+            if other.id != self.id and other.running:
                 self._run(PeerUp(other.id))
                 other.deliver(PeerUp(self.id))
 
@@ -111,38 +118,55 @@ class Machine:
     def _halt(self) -> None:
         self.running = False
         self.world.note(self, "power cut")
-        self.disk.lose_power(self.world.options.torn)
+        self.disk.lose_power(self.world.torn)
         self.world.when_halted(self)
         for other in self.world.machines:
-            if other is not self:
+            if other.id != self.id:
                 other.deliver(PeerDown(self.id))
 
     # --- events in, effects out ------------------------------------------------------------------------------------
 
     def deliver(self, event: Event) -> None:
-        if not self.running:
-            return
+        if self.running:
+            self._guarded(lambda: self._run(event))
+
+    def receive(self, peer: ValidatorId, raw: bytes) -> None:
+        """Bytes from the network, through the production door."""
+        admitted = admit(self.door, peer, raw)
+        if isinstance(admitted, Fault):
+            self.world.penalised(self, peer, admitted.reason)
+        elif admitted is not None:
+            self.deliver(admitted)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            self._run(event)
+            work()
         except (PowerCutError, OSError):
             self._halt()
+        except Exception as error:  # noqa: BLE001 - whatever the node raises is a finding of the simulation, not a fault of it
+            self.running = False
+            self.world.crashed(self, error)
 
     def _run(self, event: Event) -> None:
+        """As the production host does: the signatures that an event asks for belong to it, an applied block comes next."""
         queue: deque[Event] = deque([event])
         while queue and self.running:
             for effect in self.replica.handle(queue.popleft(), self.clock_ms):
                 self._carry_out(effect, queue)
+            if not queue and self._applied:
+                queue.append(self._applied.popleft())
 
     @property
     def clock_ms(self) -> int:
         return self.world.epoch_ms + self.world.now_ms + self.skew_ms
 
     def _carry_out(self, effect: Effect, queue: deque[Event]) -> None:
+        world = self.world
         match effect:
             case SendVotes(to, votes):
-                self.world.send(self, to, VotesReceived(self.id, votes))
+                world.send(self, to, VotesReceived(self.id, votes))
             case SendStatus(to, state):
-                self.world.send(self, to, StatusReceived(self.id, state))
+                world.send(self, to, StatusReceived(self.id, state))
             case SetTimer(timer, delay_ms):
                 self._set_timer(timer, delay_ms)
             case Persist(records):
@@ -150,22 +174,21 @@ class Machine:
             case Sign(message):
                 queue.append(self._signed(message))
             case SendProposal(to, proposal, raw_block):
-                block = self.world.decoded(raw_block)
-                self.world.send(self, to, ProposalReceived(self.id, proposal, block))
+                world.send(self, to, ProposalReceived(self.id, proposal, world.town.decoded(raw_block)))
             case SendTxs(to, raw_txs):
-                self.world.send(self, to, TxsReceived(self.world.decoded_txs(raw_txs), peer=self.id))
+                world.send(self, to, TxsReceived(world.town.decoded_txs(raw_txs), peer=self.id))
             case Apply(block, commit):
-                queue.append(self._apply(block, commit))
+                self._apply(block, commit)
             case SendEvidence(to, evidence):
-                self.world.send(self, to, EvidenceReceived(self.id, evidence))
+                world.send(self, to, EvidenceReceived(self.id, evidence))
             case RequestBlocks(to, first, last):
-                self.world.request_blocks(self, to, first, last)
+                world.request_blocks(self, to, first, last)
             case AnswerClient(request, verdicts):
-                self.world.answered(self, request, verdicts)
+                world.answered(self, request, verdicts)
             case Penalise(peer, reason):
-                self.world.penalised(self, peer, reason)
+                world.penalised(self, peer, reason)
             case Report(event, fields):
-                self.world.reported(self, event, fields)
+                world.reported(self, event, fields)
             case _:
                 assert_never(effect)
 
@@ -173,11 +196,19 @@ class Machine:
         result = self.signer.sign(message)
         return SignRefused(message, result.reason) if isinstance(result, Refused) else Signed(result)
 
-    def _apply(self, block: Block, commit: Commit) -> Event:
+    def _apply(self, block: Block, commit: Commit) -> None:
         head = self.ledger.apply(block, commit)
         self.wal.start_height(head.height + 1)
         self.world.applied(self, block, commit)
-        return BlockApplied(block, head)
+        answer = BlockApplied(block, head)
+        if self.apply_ms:
+            self._later(self.apply_ms, answer)
+        else:
+            self._applied.append(answer)
+
+    def _later(self, delay_ms: int, event: Event) -> None:
+        life = self.life
+        self.world.after(delay_ms, lambda: self.deliver(event) if self.life == life else None)
 
     def _set_timer(self, timer: Timer, delay_ms: int) -> None:
         self._timer_serial += 1
@@ -192,11 +223,13 @@ class Machine:
 
     # --- what others ask of its disk -------------------------------------------------------------------------------
 
-    def serve_blocks(self, first: int, last: int) -> BlocksReceived:
+    def serve(self, asker: Machine, first: int, last: int) -> None:
+        """Answers a request for decided blocks, both ends included."""
+        town, store = self.world.town, self.ledger.store
         pairs = []
         for height in range(first, min(last, first + SERVED_BLOCKS - 1) + 1):
-            raw, commit = self.ledger.store.block_bytes(height), self.ledger.store.commit_bytes(height)
+            raw, commit = store.block_bytes(height), store.commit_bytes(height)
             if raw is None or commit is None:
                 break
-            pairs.append((decode_block(raw, self.world.genesis.chain_id)[0], decode_commit(commit)))
-        return BlocksReceived(self.id, tuple(pairs))
+            pairs.append((town.decoded(raw), town.decoded_commit(commit)))
+        self.world.pass_on(self, asker, BlocksReceived(self.id, tuple(pairs)))

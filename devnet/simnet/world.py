@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import heapq
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from random import Random
+from typing import Any
 
 from chain.block import Block
 from chain.refusal import Refusal
-from chain.tx import Tx
 from consensus.timeouts import Timeouts
 from consensus.types import Commit, ValidatorId
 from devnet.simnet.checkers import Checkers
 from devnet.simnet.disk import VirtualDisk
 from devnet.simnet.machine import GUARD, Machine
 from devnet.simnet.town import TIME_MS, Town
-from node.events import Event, TxsReceived
+from devnet.simnet.witness import Witness
+from node.events import Event, ProposalReceived, TxsReceived, VotesReceived
 from node.replica import ReplicaConfig
 from node.signer import FileSigner
 
@@ -27,14 +29,14 @@ CLIENT_PATIENCE_MS = 1_500
 @dataclass(frozen=True, slots=True)
 class Options:
     """`chaos_ms`: how long faults last; then everything heals and the network has `calm_ms` to decide `heights` in all
-    and two more than anybody had decided until then."""
+    and two more than anybody had decided until then. `adversary_third`: byzantine validators may have a third or more."""
 
     validators: int = 4
     heights: int = 4
     transactions: int = 12
     chaos_ms: int = 4_000
     calm_ms: int = 120_000
-    torn: bool = False
+    adversary_third: bool = False
     trace: bool = False
 
 
@@ -47,51 +49,77 @@ REPLICA = ReplicaConfig(
     relay_again_ms=1_500,
 )
 
+Blocked = Callable[[Machine, Machine, Event | None], bool]
+
 
 class World:
     """Everything that a seed decides, decided in one order."""
 
-    def __init__(self, seed: int, options: Options, town: Town) -> None:
+    def __init__(self, seed: int, options: Options, town: Town, config: ReplicaConfig = REPLICA) -> None:
         self.seed = seed
         self.options = options
         self.town = town
         self.genesis, self.runtime, self.verify = town.genesis, town.runtime, town.verify
         self.genesis_store = town.genesis_store
-        self.replica_config = REPLICA
+        self.replica_config = config
         self.random = Random(seed)
         self.now_ms = 0
         self.epoch_ms = TIME_MS + 1_000
+        self.calm = False
+        self.torn = False
         self.drop = self.duplicate = 0.0
         self.delay_ms = (1, 10)
+        self.one_way_ms: Callable[[int, int], int] | None = None
         self.cut: set[tuple[int, int]] = set()
+        self.blocked: Blocked | None = None  # a schedule's own rule, on top of `cut`
         self.lines: list[str] = []
-        self.sent = 0
         self._digest = sha256()
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
+        self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = 0
-        self.machines = [
-            Machine(i, f"v{i}", town.ids[i], self, VirtualDisk(Random(self.random.random())))
-            for i in range(options.validators)
-        ]
-        self._by_id = {m.id: m for m in self.machines}
-        self.checkers = Checkers(town)
-        self._submitted: dict[int, tuple[int, int]] = {}  # transaction number -> (machine, when)
+        self.witness = Witness(options.validators)
+        self.checkers = Checkers(town, self.witness)
+        self.machines: list[Machine] = []
+        self._by_id: dict[ValidatorId, list[Machine]] = {}
+        self.news = True  # something happened that may end the schedule
+        self._submitted: dict[int, int] = {}  # transaction number -> machine
         self._numbers: dict[bytes, int] = {}
+        for index in range(options.validators):
+            self.put(Machine(index, f"v{index}", town.ids[index], self, self.new_disk()))
+
+    def new_disk(self) -> VirtualDisk:
+        return VirtualDisk(Random(self.random.random()))
+
+    def put(self, machine: Machine) -> None:
+        """Takes the place of the machine with this index, or a new one beside the others (a twin)."""
+        if machine.index < len(self.machines):
+            self.machines[machine.index] = machine
+        else:
+            self.machines.append(machine)
+        self._by_id = {}
+        for known in self.machines:
+            self._by_id.setdefault(known.id, []).append(known)
+
+    @property
+    def honest(self) -> list[Machine]:
+        return [m for m in self.machines if m.honest]
 
     # --- time ------------------------------------------------------------------------------------------------------
 
-    def after(self, delay_ms: int, action: Callable[[], None]) -> None:
+    def after(self, delay_ms: int, action: Callable[..., None], *args: Any) -> None:
         self._serial += 1
-        heapq.heappush(self._heap, (self.now_ms + delay_ms, self._serial, action))
+        heapq.heappush(self._heap, (self.now_ms + delay_ms, self._serial, action, args))
 
     def run_until(self, end_ms: int, done: Callable[[], bool] = lambda: False) -> bool:
-        """Runs what is due up to `end_ms`; stops early, and says so, once `done`."""
-        while self._heap and self._heap[0][0] <= end_ms:
-            self.now_ms, _, action = heapq.heappop(self._heap)
-            action()
-            if done():
-                return True
-        self.now_ms = end_ms
+        """Runs what is due up to `end_ms`; stops early, and says so, once `done`, or at the first violation."""
+        heap, checkers = self._heap, self.checkers
+        while heap and heap[0][0] <= end_ms and not checkers.violations:
+            self.now_ms, _, action, args = heapq.heappop(heap)
+            action(*args)
+            if self.news:
+                self.news = False
+                if done():
+                    return True
+        self.now_ms = max(self.now_ms, end_ms)
         return done()
 
     def note(self, machine: Machine | None, text: str) -> None:
@@ -108,95 +136,130 @@ class World:
     # --- network ---------------------------------------------------------------------------------------------------
 
     def send(self, sender: Machine, to: ValidatorId | None, event: Event) -> None:
+        if isinstance(event, VotesReceived):
+            for vote in event.votes:
+                if vote.validator == sender.id:
+                    self.witness.vote(vote)
+        elif isinstance(event, ProposalReceived) and event.proposal.proposer == sender.id:
+            self.witness.proposal(event.proposal)
         if to is None:
             for other in self.machines:
-                if other is not sender:
+                if other.id != sender.id:
                     self.pass_on(sender, other, event)
         else:
-            self.pass_on(sender, self._by_id[to], event)
+            for other in self._by_id.get(to, ()):
+                self.pass_on(sender, other, event)
 
     def pass_on(self, sender: Machine, other: Machine, event: Event) -> None:
         """One message over one link: lost, late, early or twice, as chance has it."""
-        if (sender.index, other.index) in self.cut or not other.running:
+        if not other.running or (sender.index, other.index) in self.cut:
+            return
+        if self.blocked is not None and self.blocked(sender, other, event):
+            return
+        self._travel(sender, other, self._arrive, (sender.name, other, other.life, event))
+
+    def pass_raw(self, sender: Machine, other: Machine, raw: bytes) -> None:
+        """Bytes instead of a value: the receiver's door decides what they are."""
+        if not other.running or (sender.index, other.index) in self.cut:
+            return
+        if self.blocked is not None and self.blocked(sender, other, None):
+            return
+        self._travel(sender, other, self._arrive_raw, (sender, other, other.life, raw))
+
+    def _travel(self, sender: Machine, other: Machine, arrive: Callable[..., None], args: tuple[Any, ...]) -> None:
+        if self.one_way_ms is not None:
+            self.after(self.one_way_ms(sender.index, other.index), arrive, *args)
             return
         chance = self.random.random()
         if chance < self.drop:
             return
         low, high = self.delay_ms
-        delay = self.random.randint(low, high) + sender.slow_ms + other.slow_ms
-        life = other.life
-        label = f"{type(event).__name__} from {sender.name}"
-
-        def arrive() -> None:
-            if other.life == life and other.running:
-                self.note(other, label)
-                other.deliver(event)
-
-        self.after(delay, arrive)
+        delay = low + int(self.random.random() * (high - low + 1)) + sender.slow_ms + other.slow_ms
+        self.after(delay, arrive, *args)
         if chance > 1 - self.duplicate:
-            self.after(delay + self.random.randint(low, high), arrive)
+            self.after(delay + self.random.randint(low, high), arrive, *args)
+
+    def _arrive(self, sender: str, other: Machine, life: int, event: Event) -> None:
+        if other.life == life and other.running:
+            self.note(other, f"{type(event).__name__} from {sender}")
+            other.deliver(event)
+
+    def _arrive_raw(self, sender: Machine, other: Machine, life: int, raw: bytes) -> None:
+        if other.life == life and other.running:
+            self.note(other, f"{len(raw)} bytes from {sender.name}")
+            other.receive(sender.id, raw)
 
     def request_blocks(self, asker: Machine, to: ValidatorId, first: int, last: int) -> None:
-        holder = self._by_id[to]
-        if not holder.running or (asker.index, holder.index) in self.cut:
-            return
-        self.pass_on(holder, asker, holder.serve_blocks(first, last))
-
-    def decoded(self, raw_block: bytes) -> Block:
-        return self.town.decoded(raw_block)
-
-    def decoded_txs(self, raw_txs: tuple[bytes, ...]) -> tuple[Tx, ...]:
-        return self.town.decoded_txs(raw_txs)
+        for holder in self._by_id.get(to, ()):
+            if holder.running and (asker.index, holder.index) not in self.cut:
+                holder.serve(asker, first, last)
 
     # --- clients ---------------------------------------------------------------------------------------------------
 
     def submit(self, number: int) -> None:
         """A client sends its transaction to one machine, and to another one if no receipt comes."""
         tx = self.town.tx(number)
+        if tx.id in self.checkers.acknowledged:
+            return
         self._numbers[tx.id] = number
         running = [m for m in self.machines if m.running]
         if running:
             machine = self.random.choice(running)
-            self._submitted[number] = (machine.index, self.now_ms)
+            self._submitted[number] = machine.index
             machine.deliver(TxsReceived((tx,), request=number))
-
-        def try_again() -> None:
-            if tx.id not in self.checkers.acknowledged:
-                self.submit(number)
-
-        self.after(CLIENT_PATIENCE_MS, try_again)
+        self.after(CLIENT_PATIENCE_MS, self.submit, number)
 
     def answered(self, machine: Machine, request: int, verdicts: tuple[Refusal | None, ...]) -> None:
         for verdict in verdicts:
             self.note(machine, f"transaction {request}: {verdict.code if verdict else 'admitted'}")
-            if verdict is not None and verdict.code == "ALREADY_FINAL":
-                self.checkers.acknowledged.setdefault(self.town.tx(request).id, request)
+            if verdict is not None and verdict.code == "ALREADY_FINAL" and machine.honest:
+                self._acknowledge(request)
+
+    def _acknowledge(self, number: int) -> None:
+        self.checkers.acknowledged.setdefault(self.town.tx(number).id, number)
+        self.news = True
 
     # --- what machines report --------------------------------------------------------------------------------------
 
     def applied(self, machine: Machine, block: Block, commit: Commit) -> None:
-        self.note(machine, f"height {block.header.height} is {block.id.hex()[:8]} with {len(block.txs)} transactions")
-        self.checkers.applied(machine, block, commit)
+        header = block.header
+        self.note(machine, f"height {header.height} is {block.id.hex()[:8]} with {len(block.txs)} transactions")
+        self.news = True
+        if not machine.honest:
+            return
+        self.checkers.applied(machine, block, commit, self.epoch_ms + self.now_ms)
         for tx in block.txs:
             number = self._numbers.get(tx.id)
-            if number is not None and self._submitted[number][0] == machine.index:
-                self.checkers.acknowledged.setdefault(tx.id, number)
+            if number is not None and self._submitted.get(number) == machine.index:
+                self._acknowledge(number)
 
     def penalised(self, machine: Machine, peer: ValidatorId, reason: str) -> None:
-        self.note(machine, f"blames {self._by_id[peer].name}: {reason}")
+        accused = self._by_id[peer]
+        self.note(machine, f"blames {accused[0].name}: {reason}")
+        if machine.honest and all(m.honest for m in accused):
+            self.checkers.blame("slander", f"{machine.name} blames {accused[0].name}, who is honest: {reason}")
 
     def reported(self, machine: Machine, event: str, fields: tuple[tuple[str, object], ...]) -> None:
         self.note(machine, event + " " + " ".join(f"{k}={v}" for k, v in fields))
+        if event == "round" and self.calm and machine.honest:
+            self.checkers.entered_round(machine, int(str(dict(fields)["height"])))
+
+    def crashed(self, machine: Machine, error: Exception) -> None:
+        """Production code raised something: the node would be dead."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} (line {where.lineno} of {where.name})"
+        self.note(machine, f"crashed: {text}")
+        self.checkers.blame("crashed", f"{machine.name}: {text}")
 
     def when_halted(self, machine: Machine) -> None:
         """Crashed machines come back; how soon is up to chance."""
-        self.after(self.random.randint(50, 1_500), lambda: None if machine.running else machine.start())
+        self.after(self.random.randint(50, 1_500), machine.start)
 
     def open_signer(self, machine: Machine, has_chain: bool) -> FileSigner:
-        key = self.town.keys[machine.index]
+        key = self.town.ids.index(machine.id)
         return FileSigner.open(
             self.genesis.chain_id,
-            lambda data: key.sign(data).signature,
+            lambda data: self.town.sign(key, data),
             GUARD,
             has_chain=has_chain,
             disk=machine.disk,
