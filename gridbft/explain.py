@@ -16,6 +16,8 @@ from contracts.energy.imbalance import Terms, settle_terms
 from gridbft.history import Asked, Happened
 
 _SUBMISSIONS = ("submit", "submit_signed")  # functions of metering whose first argument is a list of rows
+TRADES = ("Traded", "Served")
+"""Events of a trade, whichever market made it: Served is one with the supplier of last resort."""
 _POSTINGS_OF_ACCOUNT = {("imbalance", "Settled"), ("imbalance", "Resettled"), ("balancing", "Activated")}
 _GROUP_ROW = ("account", "brp", "sold_wh", "bought_wh", "import_wh", "export_wh", "activated_wh")
 
@@ -113,10 +115,10 @@ def _moved_by(event: Happened, ground: Ground) -> int:
             return int(amount * ((f["to"] == account) - (f["account"] == account)))
         case ("imbalance", "ArrearsChanged"):
             return int(f["change_micros"]) if f["account"] == account and not _pays_arrears(event, ground) else 0
-        case ("balancing", "Activated"):
-            return 0  # it was paid by a move, which is an event of its own
-        case _:
+        case ("market", "Traded") | ("imbalance", "Settled" | "Resettled"):
             return posting_micros(event, account)
+        case _:
+            return 0  # what else is posted was paid by moves and captures, which are events of their own
 
 
 def _pays_arrears(event: Happened, ground: Ground) -> bool:
@@ -133,8 +135,10 @@ def _pays_arrears(event: Happened, ground: Ground) -> bool:
 def posting_micros(event: Happened, account: str) -> int:
     """What an energy contract's event adds to the account's bill."""
     f = event.fields
-    if event.name == "Traded":
-        return int(f["amount_micros"] * ((f["seller"] == account) - (f["buyer"] == account)))
+    if event.name in TRADES:
+        costs = f.get("fee_micros", 0) + f.get("loss_micros", 0)  # the buyer's
+        paid = (f["amount_micros"] + costs) * (f["buyer"] == account)
+        return int(f["amount_micros"] * (f["seller"] == account) - paid)
     if event.kind == ("imbalance", "Settled") and f["account"] == account:
         return int(f["amount_micros"])
     if event.kind == ("imbalance", "Resettled") and f["account"] == account:
@@ -146,14 +150,14 @@ def posting_micros(event: Happened, account: str) -> int:
 
 def _is_posting(event: Happened, account: str) -> bool:
     f = event.fields
-    if event.name == "Traded":
+    if event.name in TRADES:
         return account in (f["buyer"], f["seller"])
     return event.kind in _POSTINGS_OF_ACCOUNT and bool(f["account"] == account)
 
 
 def _slot_item(ground: Ground, slot: int) -> Item:
     mine = [e for e in ground.events if _is_posting(e, ground.account) and e.fields["slot"] == slot]
-    trades = [_trade_item(e, ground.account) for e in mine if e.name == "Traded"]
+    trades = [item for e in mine if e.name in TRADES for item in _trade_items(e, ground.account)]
     parts = (
         [_sum("trades", trades, {"bought_wh": _wh(trades, "bought"), "sold_wh": _wh(trades, "sold")})] if trades else []
     )
@@ -168,7 +172,8 @@ def _wh(trades: Sequence[Item], side: str) -> int:
     return sum(t.facts["quantity_wh"] for t in trades if t.label == side)
 
 
-def _trade_item(event: Happened, account: str) -> Item:
+def _trade_items(event: Happened, account: str) -> list[Item]:
+    """The trade, and for a buyer what the grid takes for it, each in a line of its own."""
     f = event.fields
     side = "bought" if f["buyer"] == account else "sold"
     if f["price_micros_per_kwh"] * f["quantity_wh"] // 1000 != f["amount_micros"]:
@@ -178,10 +183,18 @@ def _trade_item(event: Happened, account: str) -> Item:
         "price_micros_per_kwh": f["price_micros_per_kwh"],
         "zone": f.get("zone", ""),
         "with": f["seller"] if side == "bought" else f["buyer"],
+        **({"market": event.contract} if event.contract != "market" else {}),
         **({"order": f["buy_order" if side == "bought" else "sell_order"]} if "buy_order" in f else {}),
         **_where(event),
     }
-    return Item(side, posting_micros(event, account), facts)
+    items = [Item(side, f["amount_micros"] * (1 if side == "sold" else -1), facts)]
+    if side == "bought":
+        way = {"path": f.get("path", ""), "of_wh": f["quantity_wh"], **_where(event)}
+        if f.get("fee_micros", 0):
+            items.append(Item("grid fee", -f["fee_micros"], way))
+        if f.get("loss_micros", 0):
+            items.append(Item("losses", -f["loss_micros"], {"loss_wh": f.get("loss_wh", 0), **way}))
+    return items
 
 
 def _activation_item(event: Happened, account: str) -> Item:

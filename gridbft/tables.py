@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gridbft.explain import Row
+from gridbft.explain import TRADES, Row
 from gridbft.history import Happened
 from gridbft.records import BlockEvents
 
@@ -45,7 +45,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _HEIGHT,
         _TIME,
         _TX,
-        Column("contract", TEXT, "the market that made it"),
+        Column("contract", TEXT, "the market that made it; resort: the supplier of last resort"),
         Column("zone", TEXT, "zone of the product"),
         *_SLOT,
         Column("buyer", TEXT, "account"),
@@ -53,6 +53,10 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("quantity_wh", INT, "traded energy"),
         Column("price_micros_per_kwh", INT, "price of the trade"),
         Column("amount_micros", INT, "what the buyer paid and the seller received"),
+        Column("path", TEXT, "feeder, zone or across: the way that grid fees are for"),
+        Column("fee_micros", INT, "what the buyer paid for the grid on top"),
+        Column("loss_wh", INT, "what is lost on the way"),
+        Column("loss_micros", INT, "what the buyer paid for the losses on top"),
     ),
     "readings": (
         _HEIGHT,
@@ -139,7 +143,7 @@ def add_event(rows: Rows, event: Happened) -> None:
     """Events that no table has are passed over."""
     head = {"height": event.height, "time": event.time_ms, "tx_id": event.tx_id}
     f = event.fields
-    if event.name == "Traded":
+    if event.name in TRADES:
         rows["trades"].append(_picked("trades", {**head, "contract": event.contract, **_slot(f["slot"]), **f}))
     elif event.kind == ("imbalance", "Settled"):
         extra = {"run": 1, "posted_micros": f["amount_micros"]}

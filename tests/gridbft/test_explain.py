@@ -27,12 +27,15 @@ class History:
         height = len(self.ground.events) + 1
         self.ground.events.append(Happened(height, height, f"{height:064x}", 0, 0, contract, name, fields))
 
-    def trade(self, slot: int, buyer: str, seller: str, quantity_wh: int, price: int) -> None:
-        amount = price * quantity_wh // 1000
-        terms = {"quantity_wh": quantity_wh, "price_micros_per_kwh": price, "amount_micros": amount}
-        self.emit(
-            "market", "Traded", zone="z", slot=slot, buyer=buyer, seller=seller, buy_order=1, sell_order=2, **terms
-        )
+    def trade(self, slot: int, buyer: str, seller: str, quantity_wh: int, price: int, fee: int, loss: int) -> None:
+        terms = {
+            "quantity_wh": quantity_wh,
+            "price_micros_per_kwh": price,
+            "amount_micros": price * quantity_wh // 1000,
+        }
+        costs = {"path": "zone", "fee_micros": fee, "loss_wh": 1, "loss_micros": loss}
+        parties = {"zone": "z", "slot": slot, "buyer": buyer, "seller": seller}
+        self.emit("market", "Traded", **parties, **terms, **costs)
 
     def settle(self, slot: int, terms: Terms, metered: dict[str, tuple[int, int]], group: str) -> None:
         self.ground.terms[slot] = terms
@@ -65,7 +68,9 @@ class History:
 
 
 people = st.sampled_from((ME, *OTHERS))
-trade = st.tuples(st.sampled_from(SLOTS), people, people, st.integers(1, 5_000), st.integers(0, 200_000))
+trade = st.tuples(
+    st.sampled_from(SLOTS), people, people, st.integers(1, 5_000), st.integers(0, 200_000), *[st.integers(0, 9)] * 2
+)
 energy = st.tuples(st.integers(0, 5_000), st.integers(0, 5_000))
 terms_strategy = st.builds(
     Terms,
@@ -80,9 +85,9 @@ terms_strategy = st.builds(
 @st.composite
 def histories(draw: st.DrawFn) -> Ground:
     history = History()
-    for slot, buyer, seller, quantity_wh, price in draw(st.lists(trade, max_size=6)):
+    for slot, buyer, seller, quantity_wh, price, fee, loss in draw(st.lists(trade, max_size=6)):
         if buyer != seller:
-            history.trade(slot, buyer, seller, quantity_wh, price)
+            history.trade(slot, buyer, seller, quantity_wh, price, fee, loss)
     for slot in SLOTS[: draw(st.integers(0, 2))]:
         metered = {account: draw(energy) for account in (ME, *OTHERS)}
         history.settle(slot, draw(terms_strategy), metered, draw(st.sampled_from(["", "group"])))
