@@ -18,7 +18,7 @@ from tests.contracts.runtime.corpus import (
     module,
 )
 
-GAS_LIMIT = 300_000
+GAS_LIMIT = 2_000_000
 
 
 def codes(source: str) -> set[str]:

@@ -1,0 +1,78 @@
+"""What is charged: exact figures for small programs, paid where control goes, and checks left out only where nothing can overflow."""
+
+from __future__ import annotations
+
+import pytest
+
+from contracts.runtime.abi import checked
+from contracts.runtime.api import Call
+from contracts.runtime.bits import Bits
+from contracts.runtime.codec import encode
+from contracts.runtime.deploy import deploy_writes
+from contracts.runtime.engine import MeteredRuntime
+from tests.contracts.runtime.corpus import body
+
+ENTRY = 503  # the call itself, two bytes of arguments, one of the result
+
+
+def used(lines: str, n: int = 5) -> int:
+    """Gas of f(n) with these lines, without what every call costs."""
+    call = Call("c", "f", encode([n]), "a" * 40, 1, 1)
+    outcome = MeteredRuntime().execute(call, deploy_writes("c", body(lines).encode()), 10_000_000)
+    assert outcome.ok, outcome.code
+    return outcome.gas_used - ENTRY
+
+
+@pytest.mark.parametrize(
+    ("lines", "gas"),
+    [
+        ("pass", 21),
+        ("x = 1", 24),
+        ("x = n + 1", 31),  # assign, operator, two names, check
+        ("x = 1 + 2", 28),  # nothing to check
+        ("if n == 5:\n    x = 1", 32),
+        ("if n == 6:\n    x = 1", 29),  # the branch is not paid
+        ("if n == 5:\n    return 0\nx = 1\nx = 2\nx = 3", 29 - 21 + 21),
+        ("if n == 6:\n    return 0\nx = 1\nx = 2\nx = 3", 38),
+        ("for i in range(3):\n    x = i", 24 + 15 + 15 + 1 + 3 * (5 + 3 + 3) - 3),
+        ("x = [i for i in range(3)]", 21 + 2 + 15 + 1 + 3 + 3 * (5 + 1 + 3)),
+        ("x = counts.get('a', 0)", 21 + 2 + 120 + 2),
+    ],
+)
+def test_a_program_costs_exactly_this(lines: str, gas: int) -> None:
+    assert used(lines) == gas
+
+
+def test_each_turn_of_a_loop_costs_the_same() -> None:
+    for loop in ("while i < n:\n    i += 1", "for j in range(n):\n    i += j", "x = [i + j for j in range(n)]"):
+        costs = [used(f"i = 0\n{loop}", n) for n in (10, 20, 30)]
+        assert costs[2] - costs[1] == costs[1] - costs[0] >= 50
+
+
+def fits(lines: str, name: str) -> bool:
+    contract = checked(body(lines).encode())
+    bits = Bits(contract, contract.functions["f"])
+    return bits.variables.get(name, 256) < 255
+
+
+@pytest.mark.parametrize(
+    ("lines", "proved"),
+    [
+        ("x = 0\nwhile n:\n    x += 1", True),
+        ("x = 0\nfor i in range(100):\n    x = x + i * i", True),
+        ("x = 0\nfor i in range(100):\n    x -= len([i])", True),
+        (f"x = 0\nwhile n:\n    x += {2**180}", True),
+        (f"x = 0\nwhile n:\n    x += {2**190}", False),  # 2**64 steps could leave 255 bits
+        ("x = 1\nwhile n:\n    x = x + x", False),
+        ("x = 1\nwhile n:\n    x *= 2", False),
+        ("x = 1\ny = 1\nwhile n:\n    x += y\n    y += x", False),
+        ("x = n", False),
+        ("x = 0\nx += n", False),
+        ("x = counts.get('a', 0)", False),
+        ("x = n % 1000 * 1000", True),
+        ("x, y = 1, 2", False),
+        ("x = 1 if n else n", False),
+    ],
+)
+def test_a_check_is_left_out_only_where_nothing_can_overflow(lines: str, proved: bool) -> None:
+    assert fits(lines, "x") == proved
