@@ -12,6 +12,7 @@ from node.events import PeerId, PeerState, RequestBlocks
 RUN = 50  # blocks in one request
 WINDOW = 4 * RUN  # how far ahead of the head blocks are fetched
 PATIENCE_MS = 3_000  # then somebody else is asked
+REST_MS = 1_000  # a peer whose answer was of no use is left alone for so long: else we would ask it without end
 GRACE_MS = 300  # one height behind is normal: votes are on their way
 
 
@@ -36,12 +37,18 @@ class Catchup:
         self._asked: dict[PeerId, _Asked] = {}
         self._fetched: dict[int, Fetched] = {}
         self._failed: dict[PeerId, int] = {}
+        self._resting: dict[PeerId, int] = {}  # until when
+        self._now_ms = 0
         self._behind_since_ms: tuple[int, int] = (0, 0)  # height, since when
 
     def next_requests(self, height: int, peers: Mapping[PeerId, PeerState | None], now_ms: int) -> list[RequestBlocks]:
         """`height` is the one this node decides; a peer that decides a later one has its block."""
+        self._now_ms = now_ms
+        self._resting = {p: until for p, until in self._resting.items() if now_ms < until <= now_ms + REST_MS}
         self._fetched = {h: f for h, f in self._fetched.items() if h >= height}
-        self._asked = {p: a for p, a in self._asked.items() if a.last >= height and now_ms - a.since_ms < PATIENCE_MS}
+        self._asked = {
+            p: a for p, a in self._asked.items() if a.last >= height and 0 <= now_ms - a.since_ms < PATIENCE_MS
+        }
         ahead = {p: s.height - 1 for p, s in peers.items() if s is not None and s.height > height}
         if not ahead:
             return []
@@ -52,7 +59,7 @@ class Catchup:
         requests: list[RequestBlocks] = []
         for peer in sorted(ahead, key=lambda p: (self._failed.get(p, 0), p)):
             state = peers[peer]
-            if peer in self._asked or state is None:
+            if peer in self._asked or peer in self._resting or state is None:
                 continue
             gap = self._first_gap(height, min(ahead[peer], height + WINDOW), state.earliest_height)
             if gap is not None:
@@ -74,16 +81,17 @@ class Catchup:
         return at, end
 
     def received(self, peer: PeerId, blocks: tuple[tuple[Block, Commit], ...], height: int) -> None:
-        """Keeps what was asked for; an answer that gives nothing counts against the peer."""
+        """Keeps what was asked for; an answer that gives nothing new counts against the peer."""
         asked = self._asked.pop(peer, None)
         if asked is None:
             return
+        before = len(self._fetched)
         for block, commit in blocks:
             at = block.header.height
             if height <= at and asked.first <= at <= asked.last:
                 self._fetched.setdefault(at, Fetched(peer, block, commit))
-        if not blocks:
-            self._failed[peer] = self._failed.get(peer, 0) + 1
+        if len(self._fetched) == before and asked.last >= height:
+            self._fail(peer)
 
     def take(self, height: int) -> Fetched | None:
         return self._fetched.pop(height, None)
@@ -91,5 +99,9 @@ class Catchup:
     def forget(self, peer: PeerId) -> None:
         """Drops all that a peer sent or was asked for: it is gone, or it lied."""
         self._asked.pop(peer, None)
-        self._failed[peer] = self._failed.get(peer, 0) + 1
+        self._fail(peer)
         self._fetched = {h: f for h, f in self._fetched.items() if f.peer != peer}
+
+    def _fail(self, peer: PeerId) -> None:
+        self._failed[peer] = self._failed.get(peer, 0) + 1
+        self._resting[peer] = self._now_ms + REST_MS

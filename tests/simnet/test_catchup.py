@@ -1,0 +1,35 @@
+"""Block sync against peers that promise blocks and have none."""
+
+from __future__ import annotations
+
+from consensus.types import ValidatorId
+from node.catchup import PATIENCE_MS, REST_MS, Catchup
+from node.events import PeerState
+
+LIAR, HONEST = ValidatorId(b"l" * 20), ValidatorId(b"m" * 20)
+
+
+def at(height: int) -> PeerState:
+    return PeerState(height, 0, 0, 0, 0, False, -1, 0, 1)
+
+
+def test_a_peer_without_the_blocks_that_it_promised_is_not_asked_again_at_once() -> None:
+    catchup, peers = Catchup(), {LIAR: at(10**12)}
+    assert [r.to for r in catchup.next_requests(5, peers, 1_000)] == [LIAR]
+    catchup.received(LIAR, (), 5)
+    assert catchup.next_requests(5, peers, 1_001) == []
+    assert [r.to for r in catchup.next_requests(5, peers, 1_000 + REST_MS)] == [LIAR]
+
+
+def test_while_a_liar_rests_others_are_asked() -> None:
+    catchup = Catchup()
+    assert len(catchup.next_requests(5, {LIAR: at(10**12)}, 1_000)) == 1
+    catchup.received(LIAR, (), 5)
+    asked = catchup.next_requests(5, {LIAR: at(10**12), HONEST: at(9)}, 1_001)
+    assert [(r.to, r.first, r.last) for r in asked] == [(HONEST, 5, 8)]
+
+
+def test_a_clock_that_jumps_back_does_not_keep_a_peer_from_being_asked() -> None:
+    catchup, peers = Catchup(), {HONEST: at(9)}
+    assert len(catchup.next_requests(5, peers, 100_000)) == 1
+    assert len(catchup.next_requests(5, peers, 100_000 - 10 * PATIENCE_MS)) == 1
