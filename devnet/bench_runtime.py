@@ -105,7 +105,9 @@ def unmetered(run: Callable[[], float]) -> float:
 
 def _no_charge(cost: int) -> list[ast.stmt]:
     """A mention of the counter keeps it the function's free variable."""
-    return [ast.If(test=ast.Constant(value=False), body=[ast.Expr(value=ast.Name(id="_gas", ctx=ast.Load()))], orelse=[])]
+    return [
+        ast.If(test=ast.Constant(value=False), body=[ast.Expr(value=ast.Name(id="_gas", ctx=ast.Load()))], orelse=[])
+    ]
 
 
 def loop_seconds(name: str, turns: int) -> tuple[float, float, int]:
