@@ -145,6 +145,8 @@ class Run:
             f"longest stall {stall.end - stall.begin:.1f} s, {stall.begin - self._begun:.0f} s after the start; this "
             f"process itself was late by up to {late:.1f} s then, load average {os.getloadavg()[1]:.1f}"
         )
+        if findings.accusing:
+            self.problems.append(f"blocks {findings.accusing[:SHOWN]} hold evidence that a validator signed twice")
         deaths = self.site.deaths
         return Outcome(findings, acknowledged, stall.end - stall.begin, self.faults, self.problems, len(deaths))
 

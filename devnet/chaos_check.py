@@ -11,6 +11,7 @@ from typing import TypeVar
 from devnet.chaos_traffic import Place, Traffic, place_of
 from gridbft import Client
 from gridbft.errors import NodeUnavailable, NotFound
+from gridbft.v1 import chain_pb2
 
 AT_ONCE = 24  # questions on their way to one node
 TRIES = 5
@@ -30,6 +31,7 @@ class Chain:
     first: int
     block_ids: tuple[str, ...]
     places: Mapping[str, tuple[tuple[int, int], ...]]
+    accusing: tuple[int, ...] = ()  # heights of blocks with evidence of double signing
 
     def block_id(self, height: int) -> str | None:
         at = height - self.first
@@ -38,11 +40,13 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """`lost`, `doubled`: tx ids, or a payee whose balance says so; `forks`: heights with more than one block."""
+    """`lost`, `doubled`: tx ids, or a payee whose balance says so; `forks`: heights with more than one block; `accusing`:
+    heights of blocks with evidence that a validator signed twice, which none of ours may do, whatever happened to it."""
 
     lost: tuple[str, ...]
     doubled: tuple[str, ...]
     forks: tuple[int, ...]
+    accusing: tuple[int, ...] = ()
 
 
 async def check(clients: Sequence[Client], traffic: Traffic, height: int) -> Findings:
@@ -57,7 +61,10 @@ async def check(clients: Sequence[Client], traffic: Traffic, height: int) -> Fin
     doubled = doubled_of(traffic.acknowledged, chains, receipts) | set(traffic.moved)
     too_low, too_high = wrong_balances(expected_balances(traffic, min(chains, key=lambda chain: chain.first)), balances)
     return Findings(
-        tuple(sorted(lost | too_low)), tuple(sorted(doubled | too_high)), forks_of(chains, traffic.announced)
+        tuple(sorted(lost | too_low)),
+        tuple(sorted(doubled | too_high)),
+        forks_of(chains, traffic.announced),
+        tuple(sorted({at for chain in chains for at in chain.accusing})),
     )
 
 
@@ -124,7 +131,8 @@ async def read_chain(client: Client, height: int) -> Chain:
         for index, tx_id in enumerate(block.tx_ids):
             places.setdefault(tx_id, []).append((at, index))
     ids = tuple(blocks[at].block_id if at in blocks else "" for at in range(first, height + 1))
-    return Chain(first, ids, {tx_id: tuple(found) for tx_id, found in places.items()})
+    accusing = tuple(at for at, block in blocks.items() if chain_pb2.Block.FromString(block.raw).evidence)
+    return Chain(first, ids, {tx_id: tuple(found) for tx_id, found in places.items()}, accusing)
 
 
 async def _receipts(client: Client, tx_ids: Iterable[str]) -> dict[str, Place]:

@@ -7,18 +7,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from devnet.chaos import Options, Run, main
-from devnet.chaos_check import Chain, doubled_of, forks_of, lost_of, wrong_balances
+from devnet.chaos_check import Chain, doubled_of, forks_of, lost_of, read_chain, wrong_balances
 from devnet.chaos_plan import NODES, TOGETHER, Fault, Kind, Round, Span, longest_stall, rounds
 from devnet.chaos_site import Site, wipe_disk
 from devnet.chaos_traffic import Place
 from devnet.network import create_network
 from devnet.proxy import ESTABLISHED, UNREACHABLE, Wires
+from gridbft import Client
+from gridbft.v1 import chain_pb2
 from node.home import Home, load_home
 
 PATIENCE_S = 20.0
@@ -227,6 +231,23 @@ def test_a_transaction_in_two_blocks_or_with_two_outcomes_is_doubled() -> None:
 def test_two_blocks_at_one_height_are_a_fork_also_when_one_was_only_announced() -> None:
     assert forks_of([_GOOD, Chain(1, ("x", "z"), {})], {}) == (2,)
     assert forks_of([_GOOD, _GOOD], {1: {"x", "w"}}) == (1,)
+
+
+class _Pruned:
+    """A node that holds two blocks from height 5 on: the first one with a transaction, the second with evidence."""
+
+    async def status(self) -> SimpleNamespace:
+        return SimpleNamespace(earliest_height=5)
+
+    async def block(self, height: int) -> SimpleNamespace:
+        evidence = [b"two votes"] if height == 6 else []
+        raw = chain_pb2.Block(header=b"header", evidence=evidence).SerializeToString()
+        return SimpleNamespace(block_id=f"id {height}", tx_ids=("t",) if height == 5 else (), raw=raw)
+
+
+def test_a_chain_is_read_from_what_a_node_holds_and_says_who_was_accused() -> None:
+    chain = asyncio.run(read_chain(cast(Client, _Pruned()), 6))
+    assert chain == Chain(5, ("id 5", "id 6"), {"t": ((5, 0),)}, (6,))
 
 
 def test_a_balance_says_when_a_transfer_happened_twice_or_not_at_all() -> None:
