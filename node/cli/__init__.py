@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys": ("node.cli.keys", "keys", "List keys, or make a new one."),
     "market": ("node.cli.offline", "market", "Clear a market from a file, away from the chain."),
     "imbalance": ("node.cli.offline", "imbalance", "Settle a slot from a file, away from the chain."),
+    "certificates": ("node.cli.offline", "certificates", "Split or match certificates from a file."),
     "explain": ("node.cli.explain", "explain", "Show what made a bill, down to readings, trades and prices."),
     "trace": ("node.cli.trace", "trace", "Follow a certificate from its reading to its retirement."),
     "export": ("node.cli.export", "export", "Write the chain as Parquet files for analysts."),

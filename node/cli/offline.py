@@ -80,3 +80,42 @@ def settle(file: Path, as_json: bool) -> None:
         rows = [(str(r[kind]), str(r["imbalance_wh"]), str(r["amount_micros"])) for r in found[table]]
         print_table("", (kind, "imbalance Wh", "micros"), rows, numeric=("imbalance Wh", "micros"))
     click.echo(f"neutrality receives {found['neutrality_micros']} micros")
+
+
+@click.group()
+def certificates() -> None:
+    """Split and match certificates away from the chain."""
+
+
+@certificates.command()
+@click.option("--input", "file", required=True, type=file_type, help="JSON with certificates and splits; - is stdin.")
+@json_option
+def split(file: Path, as_json: bool) -> None:
+    """Split certificates, by the certificates contract itself."""
+    from gridbft.certificate_books import split_certificates
+
+    found = run_offline(split_certificates, file, as_json)
+    if as_json:
+        print_json(found)
+        return
+    columns = ("id", "parent", "unit_start", "unit_end", "quantity_wh")
+    rows = [tuple("" if c[name] is None else str(c[name]) for name in columns) for c in found["certificates"]]
+    print_table("", columns, rows, numeric=columns[2:])
+
+
+@certificates.command()
+@click.option("--input", "file", required=True, type=file_type, help="JSON with certificates and consumption.")
+@json_option
+def match(file: Path, as_json: bool) -> None:
+    """Retire certificates for consumption of the same slot, by the certificates contract itself."""
+    from gridbft.certificate_books import match_certificates
+
+    found = run_offline(match_certificates, file, as_json)
+    if as_json:
+        print_json(found)
+        return
+    for table, numeric in (("matches", 3), ("certificates", 1), ("consumption", 2)):
+        if found[table]:
+            columns = tuple(found[table][0])
+            rows = [tuple(str(value) for value in row.values()) for row in found[table]]
+            print_table(table, columns, rows, numeric=columns[numeric:])

@@ -87,3 +87,16 @@ def test_a_settlement_is_one_line_of_json(tmp_path: Path) -> None:
     bad = run(tmp_path / "slot.json", {**record, "participants": [7]}, "imbalance", "settle", "--input")
     assert (bad.exit_code, bad.stdout) == (2, "")
     assert "participants, row 1: expected an object with account, brp, " in bad.stderr
+
+
+def test_certificates_are_split_and_matched_from_files(tmp_path: Path) -> None:
+    book = {"certificates": [{"id": "c", "quantity_wh": 1000}], "splits": [{"id": "c", "quantity_wh": 250}]}
+    result = run(tmp_path / "split.json", book, "certificates", "split", "--json", "--input")
+    assert [c["quantity_wh"] for c in json.loads(result.stdout)["certificates"]] == [750, 250]
+    assert "c/1" in run(tmp_path / "split.json", book, "certificates", "split", "--input").stdout
+    made = {"certificates": [{"id": "c", "slot": 9, "quantity_wh": 10}], "consumption": []}
+    result = run(tmp_path / "match.json", made, "certificates", "match", "--json", "--input")
+    assert json.loads(result.stdout)["certificates"] == [{"id": "c", "retired_wh": 0, "left_wh": 10}]
+    bad = run(tmp_path / "match.json", {"certificates": [], "consumption": [{}]}, "certificates", "match", "--input")
+    assert (bad.exit_code, bad.stdout) == (2, "")
+    assert "consumption, row 1, account: is missing" in bad.stderr
