@@ -61,7 +61,7 @@ class Byzantine(Machine):
         match effect:
             case SendProposal(None, proposal, raw) if proposal.proposer == self.id and self.likes():
                 self._propose(effect, proposal, self.world.town.decoded(raw))
-            case SendVotes(None, (vote,)) if vote.validator == self.id and self.likes():
+            case SendVotes(None, (vote,), None) if vote.validator == self.id and self.likes():
                 self._vote(effect, vote)
             case SendStatus(to, state):
                 self._play_at_ticks()
@@ -151,6 +151,22 @@ class Byzantine(Machine):
         ]
         self.send_bytes(self.others, wire(votes=pb.VoteBatch(votes=[vote_to_wire(v) for v in votes])))
 
+    def _pose_first(self) -> None:
+        """Before the proposer has said anything: a block in its own name or, without the signature, in the proposer's."""
+        height, turns = self.ledger_height, self.ledger.system.turns
+        proposer = turns.proposer(Round(0))
+        if self.replica.height != self.ledger.head.height + 1 or proposer == self.id:
+            return
+        block = self.ledger.propose((), (), self.clock_ms, self.id)
+        if self.world.random.random() < 0.5:
+            self.offer(Proposal(height, Round(0), block.id, Round(-1), self.id), block, self.others)
+            return
+        block = FORGERIES["proposer"](self, block, proposer)
+        signature = self.world.random.randbytes(64)
+        forged = Proposal(height, Round(0), block.id, Round(-1), proposer, signature)
+        message = pb.ProposedBlock(proposal=proposal_to_wire(forged), block=block.raw)
+        self.send_bytes(self.others, wire(proposal=message))
+
     # --- votes -----------------------------------------------------------------------------------------------------
 
     def _vote(self, effect: SendVotes, vote: Vote) -> None:
@@ -183,6 +199,7 @@ class Byzantine(Machine):
         if "garbage" in self.tricks:
             self.send_bytes([self.world.random.choice(self.others)], self._garbage())
         if "impostor" in self.tricks and self.likes():
+            self._pose_first()
             far = Vote(
                 VoteKind.PRECOMMIT, self.ledger_height, Round(self.world.random.choice((9, 10**6))), None, self.id
             )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chain.block import Block
+from chain.evidence import decode_evidence
+from consensus.evidence import offender
 from consensus.proposer import ProposerOrder
 from consensus.signbytes import vote_sign_bytes
 from consensus.types import Commit, CommitStatus, Round, Vote, VoteKind
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 BALANCES = b"payments/free/"
 MOST_SKEW_MS = 20_000  # no fault sets a clock further off
 PRECISION_MS = 500  # of the chain's parameters: what a correct validator allows beyond its own clock
+MOST_EVIDENCE = 1_000
 MOST_CALM_ROUNDS = 14  # in one height, once messages arrive again
 
 
@@ -139,6 +142,17 @@ class Checkers:
                     self.blame("lost", f"{machine.name} at {head} lacks the acknowledged transaction {number}")
                     break
             self._check_money(machine)
+            self._check_evidence(machine, {bytes(m.id) for m in machines})
+
+    def convicts(self, machine: Machine, validator: bytes) -> bool:
+        """Whether evidence against a validator stands on this machine's chain."""
+        found = [decode_evidence(raw) for _, raw in machine.ledger.evidence(0, MOST_EVIDENCE)]
+        return any(offender(evidence) == validator for evidence in found)
+
+    def _check_evidence(self, machine: Machine, honest: set[bytes]) -> None:
+        for height, raw in machine.ledger.evidence(0, MOST_EVIDENCE):
+            if offender(decode_evidence(raw)) in honest:
+                self.blame("framed", f"evidence against an honest validator stands at {height}")
 
     def _check_money(self, machine: Machine) -> None:
         head = machine.ledger.head.height

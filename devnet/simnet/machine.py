@@ -101,7 +101,7 @@ class Machine:
         self.wal, recovered = WriteAheadLog.open(LOG, self.disk)
         has_chain = self.ledger.head.height > 0 or bool(recovered.records)
         self.signer = world.open_signer(self, has_chain)
-        self.replica = Replica(self.ledger, self.id, world.replica_config)
+        self.replica = Replica(self.ledger, self.id, world.replica_config, self.signer.last[0])
         self.door = Door(world.genesis.chain_id, self.replica.known_tx, self.replica.validators_at, None)
         self.running = True
         world.note(self, f"start at {self.ledger.head.height}")
@@ -163,8 +163,8 @@ class Machine:
     def _carry_out(self, effect: Effect, queue: deque[Event]) -> None:
         world = self.world
         match effect:
-            case SendVotes(to, votes):
-                world.send(self, to, VotesReceived(self.id, votes))
+            case SendVotes(to, votes, recalled):
+                world.send(self, to, VotesReceived(self.id, votes, recalled))
             case SendStatus(to, state):
                 world.send(self, to, StatusReceived(self.id, state))
             case SetTimer(timer, delay_ms):

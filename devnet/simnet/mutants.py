@@ -74,13 +74,6 @@ def lock_forgotten() -> Patches:
     return [(rules, "acceptable_fresh", fresh)]
 
 
-def unlocked_by_any_proof() -> Patches:
-    def acceptable(state: State, proposal: Proposal) -> bool:
-        return state.verdicts[proposal.block_id]
-
-    return [(rules, "acceptable_proven", acceptable)]
-
-
 def proof_unchecked() -> Patches:
     return [(rules, "proven", lambda state, proposal: True)]
 
@@ -101,19 +94,6 @@ def hasty_decision() -> Patches:
         return None
 
     return [(rules, "l49_decide", decide)]
-
-
-def no_round_skip() -> Patches:
-    return [(rules, "l55_higher_round", lambda state: None)]
-
-
-def never_unlocks() -> Patches:
-    def acceptable(state: State, proposal: Proposal) -> bool:
-        return state.verdicts[proposal.block_id] and (
-            state.locked is None or state.locked.block_id == proposal.block_id
-        )
-
-    return [(rules, "acceptable_proven", acceptable)]
 
 
 def precommits_at_once() -> Patches:
@@ -302,12 +282,9 @@ def _found(
 MUTANTS: dict[str, Mutant] = {
     "quorum_minus_one": _found("two of four are a quorum", quorum_minus_one, LINKS, 5),
     "lock_forgotten": _found("a locked validator prevotes another fresh block", lock_forgotten, LINKS, 400),
-    "unlocked_by_any_proof": _found("an old proof of lock unlocks", unlocked_by_any_proof, LINKS, 400),
     "proof_unchecked": _found("a claimed proof of lock is believed", proof_unchecked, LINKS | {"false_proof"}, 400),
     "stale_timeout": _found("a timer of an earlier round counts", stale_timeout, LINKS, 100),
     "hasty_decision": _found("a quorum of prevotes decides", hasty_decision, LINKS, 20),
-    "never_unlocks": _found("no proof of lock unlocks", never_unlocks, LINKS, 400),
-    "no_round_skip": _found("f + 1 in a higher round call nobody there", no_round_skip, LINKS | {"crash"}, 400),
     "precommits_at_once": _found("two prevotes lock", precommits_at_once, LINKS, 20),
     "double_vote_counts": _found(
         "both votes of an equivocator count", double_vote_counts, {"equivocate", "amnesia"}, 100

@@ -78,6 +78,9 @@ def conclude(world: World) -> Outcome:
         finished = world.run_until(world.now_ms + options.calm_ms, lambda: is_whole(world, honest, goal))
         if finished:
             checkers.finish(honest)
+        elif not checkers.violations and unpunished(world, honest):
+            names = ", ".join(m.name for m in unpunished(world, honest))
+            checkers.blame("unpunished", f"no evidence against {names}, who signed twice for all to see")
         elif not checkers.violations:
             heads = ", ".join(f"{m.name} {m.ledger.head.height if m.running else 'down'}" for m in honest)
             checkers.blame("stalled", f"calm for {options.calm_ms} ms and not all at {goal}: {heads}")
@@ -101,4 +104,12 @@ def is_whole(world: World, honest: list[Machine], goal: int) -> bool:
     if len(checkers.acknowledged) < world.options.transactions:
         return False
     goal = max([goal, *[checkers.placed[tx_id] for tx_id in checkers.acknowledged if tx_id in checkers.placed]])
-    return all(m.running and m.ledger.head.height >= goal for m in honest)
+    return all(m.running and m.ledger.head.height >= goal for m in honest) and not unpunished(world, honest)
+
+
+def unpunished(world: World, honest: list[Machine]) -> list[Machine]:
+    """Those who sign twice for all to see, in the calm, and against whom some honest machine's chain has no evidence."""
+    if world.options.adversary_third:
+        return []
+    loud = [m for m in world.machines if isinstance(m, Byzantine) and "equivocate" in m.tricks]
+    return [b for b in loud if not all(m.running and world.checkers.convicts(m, b.id) for m in honest)]

@@ -47,6 +47,7 @@ REPLICA = ReplicaConfig(
     tick_ms=500,
     settle_ms=100,
     relay_again_ms=1_500,
+    caution_ms=2_500,
 )
 
 Blocked = Callable[[Machine, Machine, Event | None], bool]
