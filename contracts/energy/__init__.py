@@ -10,13 +10,20 @@ from typing import Any
 DEPLOYMENT_ORDER: tuple[str, ...] = (
     "registry",
     "payments",
+    "grid",
     "market",
+    "continuous",
+    "bilateral",
+    "resort",
     "metering",
     "archive",
     "balancing",
     "imbalance",
     "certificates",
 )
+
+# Contracts that may hold, capture, move or charge money.
+MONEY_MOVERS = ("market", "continuous", "bilateral", "resort", "balancing", "imbalance", "certificates")
 
 SOURCES: dict[str, bytes] = {name: files(__name__).joinpath(f"{name}.py").read_bytes() for name in DEPLOYMENT_ORDER}
 
@@ -39,6 +46,6 @@ def genesis_calls(
         for role, accounts in roles
         for account in ((accounts,) if isinstance(accounts, str) else accounts)
     ]
-    calls += [("payments", "allow_contract", (name,)) for name in ("market", "balancing", "imbalance")]
+    calls += [("payments", "allow_contract", (name,)) for name in MONEY_MOVERS]
     calls.append(("payments", "set_credit_limit", ("neutrality", NEUTRALITY_CREDIT_MICROS)))
     return calls

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from contracts.energy import DEPLOYMENT_ORDER, SOURCES, genesis_calls
+from contracts.energy import DEPLOYMENT_ORDER, MONEY_MOVERS, SOURCES, genesis_calls
 from contracts.host import ContractError
 from contracts.runtime.world import World
 
@@ -80,17 +80,8 @@ class Network:
 
     def money_residual(self) -> int:
         """All balances and holds less what was minted and not burned; 0 when money is conserved."""
-        accounts = [
-            *self.people,
-            OPERATOR,
-            METER_OPERATOR,
-            ISSUER,
-            STRANGER,
-            "market",
-            "balancing",
-            "imbalance",
-            "neutrality",
-        ]
+        officials = [OPERATOR, METER_OPERATOR, ISSUER, STRANGER]
+        accounts = [*self.people, *officials, *MONEY_MOVERS, "neutrality", "grid"]
         minted, burned = self.see("payments", "supply")
         there = sum(self.see("payments", "balances", accounts)) + sum(self.see("payments", "helds", accounts))
         return int(there - minted + burned)

@@ -42,7 +42,7 @@ GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
     ("payments", "allow_contract"): ("operator", ("thief",), "NOT_OPERATOR"),
     ("payments", "mint"): ("operator", (STRANGER, 1_000, "gift"), "NOT_OPERATOR"),
     ("payments", "burn"): ("operator", (ALICE, 1_000, "spite"), "NOT_OPERATOR"),
-    ("payments", "transfer"): ("owner", (STRANGER, 1_000), "INSUFFICIENT_BALANCE"),
+    ("payments", "transfer"): ("funded", (STRANGER, 1_000), "INSUFFICIENT_BALANCE"),
     ("payments", "set_credit_limit"): ("operator", (STRANGER, 1_000), "NOT_OPERATOR"),
     ("payments", "hold"): ("contract", (ALICE, 1_000), "NOT_AN_ALLOWED_CONTRACT"),
     ("payments", "capture"): ("contract", (1, STRANGER, 1), "NOT_AN_ALLOWED_CONTRACT"),
@@ -52,7 +52,26 @@ GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
     ("payments", "move"): ("contract", (ALICE, STRANGER, 1_000), "NOT_AN_ALLOWED_CONTRACT"),
     ("payments", "charge"): ("contract", ([(STRANGER, 5)], "neutrality"), "NOT_AN_ALLOWED_CONTRACT"),
     ("market", "place_order"): ("participant", (ZONE, SLOT, "sell", 1, 1), "NOT_A_PARTICIPANT"),
-    ("market", "cancel_order"): ("owner", (1_000_000,), "NOT_YOUR_ORDER"),
+    ("market", "cancel_order"): ("trader", (1_000_000,), "NOT_YOUR_ORDER"),
+    ("market", "place_order_for"): ("aggregator", (ALICE, ZONE, SLOT, "buy", 1, 1), "NOT_YOUR_ACCOUNT"),
+    ("market", "amend_order"): ("trader", (1_000_000, 1, 1), "NOT_YOUR_ORDER"),
+    ("market", "join"): ("contract", (ZONE, SLOT), "NOT_A_MARKET"),
+    ("market", "reserve"): ("contract", (ALICE, SLOT, 1, 1), "NOT_A_MARKET"),
+    ("market", "record"): ("contract", (SLOT, [(ALICE, BOB, 1)]), "NOT_A_MARKET"),
+    ("grid", "set_zone"): ("operator", (ZONE, "", ""), "NOT_OPERATOR"),
+    ("grid", "set_connection"): ("operator", (ALICE, "f", ZONE), "NOT_OPERATOR"),
+    ("grid", "set_fee"): ("operator", ("zone", 1, 1), "NOT_OPERATOR"),
+    ("grid", "set_envelope"): ("operator", (ALICE, SLOT, 1, 1), "NOT_OPERATOR"),
+    ("grid", "set_capacity"): ("operator", ("a", "b", SLOT, 1), "NOT_OPERATOR"),
+    ("grid", "use_capacity"): ("contract", ("a", "b", SLOT, 1), "NOT_A_MARKET"),
+    ("continuous", "place"): ("participant", (ZONE, SLOT, "sell", 1, 9, ""), "NOT_A_PARTICIPANT"),
+    ("continuous", "cancel"): ("owner", (1,), "NOT_YOUR_ORDER"),
+    ("continuous", "expire"): ("operator", (ZONE, SLOT - 1), "NOT_OPERATOR"),
+    ("bilateral", "offer"): ("participant", (ZONE, SLOT, BOB, 1, 1, 1), "NOT_A_PARTICIPANT"),
+    ("bilateral", "withdraw"): ("owner", (1,), "NOT_YOUR_OFFER"),
+    ("bilateral", "accept"): ("buyer", (1,), "NOT_YOUR_OFFER"),
+    ("resort", "set_tariff"): ("supplier", (2, 1), "NOT_A_SUPPLIER"),
+    ("resort", "serve"): ("operator", (ZONE, SLOT - 1), "NOT_OPERATOR"),
     ("market", "clear"): ("operator", (ZONE, SLOT), "NOT_OPERATOR"),
     ("market", "close_slot"): ("operator", (SLOT + 9,), "NOT_OPERATOR"),
     ("metering", "submit"): ("meter operator", ([(load_of(ALICE), SLOT + 9, 1, 0, "DIRECT")],), "NOT_METER_OPERATOR"),
@@ -80,10 +99,13 @@ GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
 # Everybody who signs, and what each may call.
 CALLERS = {
     STRANGER: set[str](),
-    ALICE: {"owner", "participant"},
+    ALICE: {"owner", "participant", "trader", "funded"},
     OPERATOR: {"operator"},
     METER_OPERATOR: {"meter operator", "keeper"},
     ISSUER: {"issuer"},
+    SUPPLIER: {"supplier"},
+    AGGREGATOR: {"aggregator", "trader"},
+    BOB: {"buyer", "participant", "funded"},
 }
 
 
@@ -102,6 +124,8 @@ def busy() -> Network:
     network.meter((pv_of(ALICE), 0, 500), (pv_of(BOB), 0, 500), (load_of(ALICE), 500, 0), slot=earlier)
     network.settle(0, slot=earlier)
     network.act(ISSUER, "certificates", "issue", pv_of(ALICE), earlier, 500)
+    network.act(ALICE, "continuous", "place", ZONE, SLOT, "sell", 1, 9, "")
+    network.act(ALICE, "bilateral", "offer", ZONE, SLOT, BOB, 1, 1, 1)
     return network
 
 
@@ -118,7 +142,7 @@ def test_a_caller_without_the_right_is_refused(busy: Network, contract: str, fun
     for caller, rights in CALLERS.items():
         if right not in rights and not (function == "switch_supplier" and caller == OPERATOR):
             expected = code
-            if right == "owner" and (contract, function) == ("payments", "transfer") and caller == STRANGER:
+            if (contract, function) == ("payments", "transfer") and caller == STRANGER:
                 expected = "SELF_TRANSFER"
             with refused(expected):
                 busy.act(caller, contract, function, *args)

@@ -52,8 +52,7 @@ def test_worked_example_of_four_units_at_ten_settles_with_money(network: Network
             "price_micros_per_kwh": 10,
             "quantity_wh": 4_000,
             "trade_count": 4,
-            "bid_count": 7,
-            "ask_count": 4,
+            "order_count": 11,
         }
     ]
     assert network.see("payments", "balances", [ALICE, BOB]) == [DEPOSIT_MICROS - 40, DEPOSIT_MICROS + 40]
@@ -77,6 +76,10 @@ def test_every_trade_is_an_event_with_what_a_bill_needs(network: Network) -> Non
             "quantity_wh": 500,
             "price_micros_per_kwh": 90_000,
             "amount_micros": 45_000,
+            "path": "zone",
+            "fee_micros": 0,
+            "loss_wh": 0,
+            "loss_micros": 0,
         }
     ]
 
