@@ -26,7 +26,6 @@ from gridbft.records import (
     verdict_from_wire,
 )
 from gridbft.requests import (
-    CHANNEL_OPTIONS,
     STALE_NONCE_CODES,
     Limits,
     addresses_of,
@@ -42,6 +41,7 @@ from gridbft.requests import (
     tx_id_bytes,
     unproved_result,
 )
+from gridbft.tls import Tls, blocking_channel
 from gridbft.trail import Answer, Need, NeedState
 from gridbft.v1 import client_pb2 as wire
 from gridbft.v1.client_pb2_grpc import LedgerServiceStub
@@ -72,8 +72,10 @@ class BlockingClient:
         trust: Trust | None = None,
         limits: Limits | None = None,
         runtime: Runtime | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.addresses = addresses_of(addresses)
+        self._tls = tls
         self.wallet = wallet
         self.trust = trust
         self.limits = limits or Limits()
@@ -253,7 +255,7 @@ class BlockingClient:
     ) -> _Response:
         channel = self._channels.get(index)
         if channel is None:
-            channel = self._channels[index] = grpc.insecure_channel(self.addresses[index], options=CHANNEL_OPTIONS)
+            channel = self._channels[index] = blocking_channel(self.addresses[index], self._tls)
         try:
             return method(LedgerServiceStub(channel))(request, timeout=timeout_s)
         except grpc.RpcError as error:

@@ -41,6 +41,7 @@ from gridbft.requests import (
     tx_id_bytes,
 )
 from gridbft.stream import BatchStream
+from gridbft.tls import Tls
 from gridbft.v1 import client_pb2 as wire
 from gridbft.verify import Trust
 from gridbft.wallet import Wallet
@@ -59,7 +60,7 @@ class Client(Reader):
 
     `addresses`: host:port, several as a sequence or comma-separated. `wallet` signs; without one the client only reads.
     `trust` (chain and genesis validators) is needed to check proofs; changes of the validators are followed from there.
-    Use it as an async context manager.
+    `tls` is for nodes whose client port speaks TLS (`gridbft.tls.Tls`). Use it as an async context manager.
     """
 
     def __init__(
@@ -70,8 +71,9 @@ class Client(Reader):
         trust: Trust | None = None,
         limits: Limits | None = None,
         runtime: Runtime | None = None,
+        tls: Tls | None = None,
     ) -> None:
-        super().__init__(addresses, wallet, trust=trust, limits=limits, runtime=runtime)
+        super().__init__(addresses, wallet, trust=trust, limits=limits, runtime=runtime, tls=tls)
         self._nonce: int | None = None
         self._nonce_lock = asyncio.Lock()
 

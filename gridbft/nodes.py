@@ -9,7 +9,8 @@ import grpc
 import grpc.aio
 
 from gridbft.errors import NodeUnavailable
-from gridbft.requests import CHANNEL_OPTIONS, addresses_of, status_error
+from gridbft.requests import addresses_of, status_error
+from gridbft.tls import Tls, async_channel
 from gridbft.v1.client_pb2_grpc import LedgerServiceStub
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ Method = Callable[["LedgerServiceAsyncStub"], "grpc.aio.UnaryUnaryMultiCallable[
 class Nodes:
     """`current` is the index of the node that is asked first. Channels open when they are needed."""
 
-    def __init__(self, addresses: str | Sequence[str]) -> None:
+    def __init__(self, addresses: str | Sequence[str], tls: Tls | None = None) -> None:
         self.addresses = addresses_of(addresses)
+        self._tls = tls
         self.current = 0
         self._channels: list[grpc.aio.Channel | None] = [None] * len(self.addresses)
 
@@ -37,7 +39,7 @@ class Nodes:
     def stub(self, index: int) -> LedgerServiceAsyncStub:
         channel = self._channels[index]
         if channel is None:
-            channel = grpc.aio.insecure_channel(self.addresses[index], options=CHANNEL_OPTIONS)
+            channel = async_channel(self.addresses[index], self._tls)
             self._channels[index] = channel
         return LedgerServiceStub(channel)
 

@@ -33,6 +33,7 @@ from gridbft.requests import (
     tx_id_bytes,
     unproved_result,
 )
+from gridbft.tls import Tls
 from gridbft.trail import Answer, Need, NeedState
 from gridbft.v1 import chain_pb2 as chain_wire
 from gridbft.v1 import client_pb2 as wire
@@ -58,8 +59,9 @@ class Reader:
         trust: Trust | None = None,
         limits: Limits | None = None,
         runtime: Runtime | None = None,
+        tls: Tls | None = None,
     ) -> None:
-        self._nodes = Nodes(addresses)
+        self._nodes = Nodes(addresses, tls)
         self.wallet = wallet
         self.trust = trust
         self.limits = limits or Limits()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node.allowance import ClientLimits
+
 LEAST_KEPT = 100  # blocks: what peers that were away for a moment ask for
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("console", "json")
@@ -17,11 +19,29 @@ TEMPLATE = """\
 # A gridbft node. `gridbft start --home` reads this file once, at the start; every key may be left out except the first three.
 
 name = {name}                      # as in the genesis; for people and logs
-client_address = {client_address}   # host:port where clients connect (gRPC, no TLS: put it behind your own gateway)
+client_address = {client_address}   # host:port where clients connect (gRPC; in plain text only on the loopback)
 peer_address = {peer_address}     # host:port where the other validators connect (mutual TLS, pinned certificates)
 observer = false                   # true: never votes, even where the chain counts this key among its validators
 passphrase_file = ""               # unlocks node.key: a file whose first line is the passphrase; "": environment or prompt
 signer = ""                        # "unix:/path": the key and its guard are in the process `gridbft signer`; "": in this one
+
+[clients]
+tls = {tls}                        # true: clients connect by TLS only
+certificate = ""                   # PEM chain shown to clients; "": tls.crt, which the genesis pins for this node
+key = ""                           # its private key (PEM); "": tls.key
+ca = ""                            # PEM certificates of CAs or of clients: clients must show one they vouch for; "": none asked
+fingerprints = ""                  # a file of SHA-256 fingerprints, one a line: only those clients are let in; "": all
+allow_plaintext = false            # true: no TLS, although client_address is not on the loopback (a TLS gateway stands before)
+
+[limits]                           # of one client: its certificate where it shows one, else its address (IPv6: its /64)
+requests_per_second = 5000         # calls and messages of streams; twice as many at once after a pause
+transactions_per_second = 20000    # whose signatures are checked
+bytes_per_second = 33554432        # received
+faults_per_second = 100            # unreadable requests, malformed or wrongly signed transactions
+calls_at_once = 1000               # under way, waiting ones included; also per connection
+subscriptions = 64                 # streams of events
+message_bytes = 4194304            # of one message
+batch_transactions = 4000          # in one message of a stream
 
 [consensus]
 propose_ms = 1000                  # how long round 0 waits for a proposal
@@ -65,6 +85,13 @@ class Config:
     observer: bool = False
     passphrase_file: str = ""
     signer: str = ""
+    client_tls: bool = False
+    client_certificate: str = ""
+    client_key: str = ""
+    client_ca: str = ""
+    client_fingerprints: str = ""
+    allow_plaintext: bool = False
+    limits: ClientLimits = ClientLimits()
     caution_ms: int = 6_000
     snapshot_interval: int = 1_000
     snapshot_min_gap: int = 500
@@ -91,6 +118,12 @@ def is_address(value: object) -> bool:
     return match is not None and 1 <= int(match[2]) <= 65_535
 
 
+def is_loopback(address: str) -> bool:
+    """Whether only programs of this machine can reach it."""
+    host = address.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or re.fullmatch(r"127\.[0-9]+\.[0-9]+\.[0-9]+", host) is not None
+
+
 def _milliseconds(field: str, least: int, most: int) -> _Key:
     def accepts(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
@@ -115,6 +148,30 @@ def _path(field: str) -> _Key:
     return _Key(field, "a path (relative ones start at the home), or nothing", lambda v: isinstance(v, str))
 
 
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_LIMIT_BOUNDS: dict[str, tuple[int, int]] = {
+    "requests_per_second": (1, 10**6),
+    "transactions_per_second": (1, 10**6),
+    "bytes_per_second": (64 * 1024, 10**11),
+    "faults_per_second": (1, 10**6),
+    "calls_at_once": (1, 100_000),
+    "subscriptions": (1, 10_000),
+    "message_bytes": (512 * 1024, 8 * 1024 * 1024),
+    "batch_transactions": (1, 4_000),
+}
+
+
+def _limit(name: str, least: int, most: int) -> _Key:
+    def accepts(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+    return _Key(_LIMIT + name, f"a whole number from {least} to {most}", accepts)
+
+
+_LIMIT = "limits."
 _ADDRESS = 'an address like "127.0.0.1:7101"'
 _KEYS: dict[tuple[str, ...], _Key] = {
     ("name",): _Key(
@@ -125,13 +182,20 @@ _KEYS: dict[tuple[str, ...], _Key] = {
     ),
     ("client_address",): _Key("client_address", _ADDRESS, is_address, required=True),
     ("peer_address",): _Key("peer_address", _ADDRESS, is_address, required=True),
-    ("observer",): _Key("observer", "true or false", lambda value: isinstance(value, bool)),
+    ("observer",): _Key("observer", "true or false", _is_flag),
     ("passphrase_file",): _path("passphrase_file"),
     ("signer",): _Key(
         "signer",
         'a socket like "unix:/run/gridbft/signer.sock", or nothing',
         lambda v: isinstance(v, str) and (v == "" or re.fullmatch(r"unix:[^\x00]+", v) is not None),
     ),
+    ("clients", "tls"): _Key("client_tls", "true or false", _is_flag),
+    ("clients", "certificate"): _path("client_certificate"),
+    ("clients", "key"): _path("client_key"),
+    ("clients", "ca"): _path("client_ca"),
+    ("clients", "fingerprints"): _path("client_fingerprints"),
+    ("clients", "allow_plaintext"): _Key("allow_plaintext", "true or false", _is_flag),
+    **{("limits", name): _limit(name, *bounds) for name, bounds in _LIMIT_BOUNDS.items()},
     ("consensus", "propose_ms"): _milliseconds("propose_ms", 1, 60_000),
     ("consensus", "prevote_ms"): _milliseconds("prevote_ms", 1, 60_000),
     ("consensus", "precommit_ms"): _milliseconds("precommit_ms", 1, 60_000),
@@ -150,9 +214,12 @@ _SECTIONS = {path[0] for path in _KEYS if len(path) == 2}
 
 
 def config_template(name: str, client_address: str, peer_address: str) -> str:
-    """The text of a new config.toml, every key explained."""
+    """The text of a new config.toml, every key explained. Clients from elsewhere get TLS."""
     return TEMPLATE.format(
-        name=_quoted(name), client_address=_quoted(client_address), peer_address=_quoted(peer_address)
+        name=_quoted(name),
+        client_address=_quoted(client_address),
+        peer_address=_quoted(peer_address),
+        tls="true" if is_address(client_address) and not is_loopback(client_address) else "false",
     )
 
 
@@ -189,10 +256,28 @@ def parse_config(text: str, where: str = "config.toml") -> Config:
     for path, key in _KEYS.items():
         if key.required and key.field not in values:
             raise ConfigError(f"{where}: {'.'.join(path)} is missing, expected {key.expected}")
-    config = Config(**values)
+    limits = {name.removeprefix(_LIMIT): value for name, value in values.items() if name.startswith(_LIMIT)}
+    others = {name: value for name, value in values.items() if not name.startswith(_LIMIT)}
+    config = Config(**others, limits=ClientLimits(**limits))
     if config.client_address == config.peer_address:
         raise ConfigError(
             f"{where}: client_address and peer_address are both {config.peer_address!r}, expected two ports"
+        )
+    if not (config.client_tls or config.allow_plaintext or is_loopback(config.client_address)):
+        raise ConfigError(
+            f"{_place(where, text, ('client_address',))} is {config.client_address!r}, which others can reach in plain "
+            "text; expected an address on the loopback, or tls = true under [clients], or allow_plaintext = true there"
+        )
+    for first, second in (("certificate", "key"), ("key", "certificate")):
+        if getattr(config, f"client_{first}") and not getattr(config, f"client_{second}"):
+            raise ConfigError(f"{_place(where, text, ('clients', first))} is set, expected clients.{second} too")
+    for name in ("certificate", "ca", "fingerprints"):
+        if getattr(config, f"client_{name}") and not config.client_tls:
+            raise ConfigError(f"{_place(where, text, ('clients', name))} is set, expected clients.tls = true then")
+    if config.client_fingerprints and not config.client_ca:
+        raise ConfigError(
+            f"{_place(where, text, ('clients', 'fingerprints'))} is set, expected clients.ca too: it says whose "
+            "certificates are asked for"
         )
     return config
 

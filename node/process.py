@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 
@@ -21,12 +22,14 @@ from contracts.runtime.engine import MeteredRuntime
 from gridbft.v1 import client_pb2
 from node import ed25519
 from node.admission import Door
+from node.clienttls import ClientTls, fingerprints
 from node.collector import calm_collector
 from node.config import Config
 from node.events import PeerId
 from node.files import OS_DISK
+from node.gate import Pinned
 from node.hello import Self
-from node.home import HomeError, HomeLock, LoadedHome
+from node.home import Home, HomeError, HomeLock, LoadedHome
 from node.host import Host, Network
 from node.inbox import Inbox
 from node.outbox import Lane
@@ -48,6 +51,22 @@ log = structlog.get_logger("node")
 
 def replica_config(config: Config) -> ReplicaConfig:
     timeouts = Timeouts(config.propose_ms, config.prevote_ms, config.precommit_ms, config.delta_ms, config.cap_ms)
+def client_access(home: Home, config: Config) -> tuple[ClientTls | None, Pinned]:
+    """Raises ClientTlsError where a file that the configuration names is missing or wrong."""
+    if not config.client_tls:
+        return None, lambda: None
+
+    def named(name: str, otherwise: Path) -> Path:
+        return home.path / name if name else otherwise
+
+    clients = home.path / config.client_ca if config.client_ca else None
+    certificate = named(config.client_certificate, home.tls_certificate)
+    tls = ClientTls(certificate, named(config.client_key, home.tls_key), clients)
+    tls.credentials()  # now, not when the first client comes
+    listed = config.client_fingerprints
+    return tls, fingerprints(home.path / listed) if listed else lambda: None
+
+
     return ReplicaConfig(timeouts=timeouts, heartbeat_ms=config.heartbeat_ms, proof_block_ms=config.proof_block_ms)
 
 
@@ -117,7 +136,8 @@ class Node:
         self._snapshots = SnapshotTaker(folder, ledger, self.host.tip, config.snapshot_interval)
         self._pruner = Pruner(kv, config.keep_blocks)
         status = StatusSource(config.name, version("gridbft"), self._peer_infos)
-        self._server = ClientServer(LedgerRpc(self.host, door, status))
+        tls, pinned = client_access(home, config)
+        self._server = ClientServer(LedgerRpc(self.host, door, status), config.limits, tls, pinned)
 
     def _send(self, to: PeerId | None, lane: Lane, raw: bytes) -> None:
         self.peers.send(to, lane, raw)

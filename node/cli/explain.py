@@ -83,7 +83,7 @@ def chosen_slots(slot: int | None, day: str | None) -> range | None:
 
 
 async def _explained(network: Network, account: str, slots: range | None) -> tuple[Item, dict[str, Any]]:
-    async with Client(network.addresses) as client:
+    async with Client(network.addresses, tls=network.tls) as client:
         ground = Ground(account)
         height = 0
         for _ in range(_TRIES):

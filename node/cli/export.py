@@ -64,7 +64,7 @@ def export(
 
 async def _export(network: Network, folder: Path, from_height: int | None) -> tuple[dict[str, int], ExportState]:
     counts = dict.fromkeys(empty_rows(), 0)
-    async with Client(network.addresses) as client:
+    async with Client(network.addresses, tls=network.tls) as client:
         status = await client.status()
         state = _begin(folder, status.chain_id, from_height, max(1, status.earliest_height))
         accounts: set[str] = set(_FUNDS)

@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
+from gridbft.tls import Tls
 from gridbft.wallet import Keyring
 from node.cli.output import InputError
+from node.cli.tls import chosen_tls, tls_options
 from node.cli.unlock import passphrase_option, unlocking
 
 NETWORK_FILE = Path(".devnet") / "network.json"
@@ -37,6 +39,7 @@ class Network:
     nodes: tuple[NodeEntry, ...]
     genesis: Path | None
     keys: Path | None
+    tls: Tls | None = None
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -51,7 +54,7 @@ class Network:
 
 
 def network_options(command: _Command) -> _Command:
-    """Adds --nodes, --keys, --genesis and --passphrase-file to a command."""
+    """Adds --nodes, --keys, --genesis, --passphrase-file and the options of TLS to a command."""
     for option in (
         click.option(
             "--genesis", type=click.Path(path_type=Path), help="Genesis file that proofs are checked against."
@@ -60,7 +63,7 @@ def network_options(command: _Command) -> _Command:
         click.option("--nodes", help="Addresses of nodes, HOST:PORT,HOST:PORT (else from the network file)."),
     ):
         command = option(command)
-    return passphrase_option(command)
+    return tls_options(passphrase_option(command))
 
 
 def find_network(
@@ -76,7 +79,9 @@ def find_network(
     if not entries:
         raise InputError(f"no nodes known: give --nodes HOST:PORT, or run where {NETWORK_FILE} is found upwards")
     variable = os.environ.get(KEYS_VARIABLE)
-    return Network(entries, genesis or found.genesis, keys or (Path(variable) if variable else found.keys))
+    known_genesis = genesis or found.genesis
+    keys_folder = keys or (Path(variable) if variable else found.keys)
+    return Network(entries, known_genesis, keys_folder, chosen_tls(known_genesis))
 
 
 def read_network(file: Path) -> Network:

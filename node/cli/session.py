@@ -25,7 +25,7 @@ def connect(network: Network, wallet: Wallet | None = None, prove: bool = False)
         if network.genesis is None:
             raise InputError("a proof needs the genesis file: give --genesis FILE")
         trust = Trust.load(network.genesis)
-    return BlockingClient(network.addresses, wallet, trust=trust)
+    return BlockingClient(network.addresses, wallet, trust=trust, tls=network.tls)
 
 
 def chosen_contracts(contracts: Sequence[ContractAbi], name: str | None) -> list[ContractAbi]:
@@ -55,7 +55,7 @@ def print_help_of_functions(network: Network | None, contract: str | None, view:
         click.echo("\nNo nodes known here, so the contracts cannot be listed: give --nodes HOST:PORT.")
         return
     try:
-        with BlockingClient(network.addresses, limits=HELP_PATIENCE) as client:
+        with BlockingClient(network.addresses, limits=HELP_PATIENCE, tls=network.tls) as client:
             contracts = client.contracts()
     except ClientError as error:
         click.echo(f"\nThe contracts cannot be listed: {error}")

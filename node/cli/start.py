@@ -15,6 +15,7 @@ from chain.genesis import GenesisError
 from chain.kv import StoreError
 from chain.store import CorruptStoreError
 from node.cli.unlock import passphrase_option, unlocking
+from node.clienttls import ClientTlsError
 from node.config import ConfigError
 from node.home import HomeError, LoadedHome, load_home
 from node.logging import configure_logging
@@ -32,6 +33,7 @@ OPERATOR_FAULTS = (
     WalCorruptError,
     GuardError,
     PortTakenError,
+    ClientTlsError,
 )
 """What an operator can mend: told in one sentence, without a traceback."""
 

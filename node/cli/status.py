@@ -14,6 +14,7 @@ from gridbft.client import Client
 from gridbft.errors import ClientError
 from gridbft.records import NodeStatus
 from gridbft.requests import Limits
+from gridbft.tls import Tls
 from node.cli.network import Network, NodeEntry, find_network, network_options
 from node.cli.output import FAILURE, faults, json_option, print_json, print_table
 
@@ -58,30 +59,30 @@ def agree(rows: list[Row]) -> bool:
 
 async def survey(network: Network) -> tuple[list[Row], int | None]:
     """Asks all nodes at once; the greatest common height is None when none answers."""
-    rows = list(await asyncio.gather(*(_row(n) for n in network.nodes)))
+    rows = list(await asyncio.gather(*(_row(n, network.tls) for n in network.nodes)))
     heights = [r.status.height for r in rows if r.status is not None]
     common = min(heights, default=None)
     if common is None:
         return rows, None
-    return list(await asyncio.gather(*(_with_root(r, common) for r in rows))), common
+    return list(await asyncio.gather(*(_with_root(r, common, network.tls) for r in rows))), common
 
 
-async def _row(node: NodeEntry) -> Row:
+async def _row(node: NodeEntry, tls: Tls | None) -> Row:
     try:
-        async with Client(node.address, limits=PATIENCE) as client:
+        async with Client(node.address, limits=PATIENCE, tls=tls) as client:
             return Row(node, await client.status())
     except ClientError as error:
         return Row(node, None, str(error))
 
 
-async def _with_root(row: Row, height: int) -> Row:
+async def _with_root(row: Row, height: int, tls: Tls | None) -> Row:
     """A node beyond the height tells its root there in the next block's header."""
     if row.status is None:
         return row
     if row.status.height == height:
         return replace(row, common_root=row.status.state_root)
     try:
-        async with Client(row.node.address, limits=PATIENCE) as client:
+        async with Client(row.node.address, limits=PATIENCE, tls=tls) as client:
             return replace(row, common_root=(await client.block(height + 1)).state_root_before)
     except ClientError as error:
         return replace(row, error=f"no root at height {height}: {error}")

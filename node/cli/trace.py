@@ -39,7 +39,7 @@ def certificate(
 
 
 async def _traced(network: Network, certificate_id: int) -> dict[str, Any]:
-    async with Client(network.addresses) as client:
+    async with Client(network.addresses, tls=network.tls) as client:
         status = await client.status()
         events: list[Happened] = []
         async for block in blocks(client, max(1, status.earliest_height), status.height, ("certificates", "metering")):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.config import Config, ConfigError, config_template, is_address, parse_config, read_config
+from node.config import _KEYS, Config, ConfigError, config_template, is_address, is_loopback, parse_config, read_config
 
 GOOD = config_template("utility-1", "127.0.0.1:7101", "127.0.0.1:7201")
 
@@ -32,7 +32,17 @@ def test_the_template_is_the_defaults() -> None:
         ('"127.0.0.1:7101"', '"127.0.0.1:7201"', "client_address and peer_address are both '127.0.0.1:7201'"),
         ('name = "utility-1"', "", "name is missing, expected a name of"),
         ('name = "utility-1"', 'name = "a b"', "name is 'a b', expected a name of"),
-        ("[consensus]", "consensus = 5\n[more]", "consensus is 5, expected a section [consensus]"),
+        ("[clients]", "clients = 5\n[more]", "clients is 5, expected a section [clients]"),
+        (
+            'client_address = "127.0.0.1:7101"',
+            'client_address = "0.0.0.0:7101"',
+            "line N: client_address is '0.0.0.0:7101', which",
+        ),
+        ('certificate = ""', 'certificate = "x"', "line N: clients.certificate is set, expected clients.key too"),
+        ('ca = ""', 'ca = "x"', "line N: clients.ca is set, expected clients.tls = true"),
+        ("tls = false", "tls = 1", "line N: clients.tls is 1, expected true or false"),
+        ("message_bytes = 4194304", "message_bytes = 9", "line N: limits.message_bytes is 9, expected a whole number"),
+        ('signer = ""', 'signer = "tcp:1"', "line N: signer is 'tcp:1', expected a socket like"),
         ("[consensus]", "[consensus", "is no valid TOML"),
     ],
 )
@@ -77,3 +87,26 @@ def test_addresses_that_are_refused(bad: object) -> None:
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "config.toml")
+
+
+def test_every_setting_stands_in_the_template_with_its_default_and_a_remark() -> None:
+    lines = [line for line in GOOD.splitlines() if "=" in line.partition("#")[0]]
+    assert all(line.partition("#")[2].strip() for line in lines)
+    assert len(lines) == len(_KEYS)
+    assert parse_config(GOOD) == Config("utility-1", "127.0.0.1:7101", "127.0.0.1:7201")
+
+
+def test_clients_from_elsewhere_get_tls_unless_the_operator_says_plain_text() -> None:
+    assert parse_config(config_template("n", "10.0.0.1:7101", "10.0.0.1:7201")).client_tls
+    plain = GOOD.replace('client_address = "127.0.0.1:7101"', 'client_address = "10.0.0.1:7101"')
+    assert parse_config(plain.replace("allow_plaintext = false", "allow_plaintext = true")).allow_plaintext
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])
+def test_the_loopback_is_known(address: str) -> None:
+    assert is_loopback(address)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "127.0.0.1.example.org:1", "localhost.de:1"])
+def test_what_others_can_reach_is_no_loopback(address: str) -> None:
+    assert not is_loopback(address)
