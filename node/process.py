@@ -51,6 +51,9 @@ log = structlog.get_logger("node")
 
 def replica_config(config: Config) -> ReplicaConfig:
     timeouts = Timeouts(config.propose_ms, config.prevote_ms, config.precommit_ms, config.delta_ms, config.cap_ms)
+    return ReplicaConfig(timeouts=timeouts, heartbeat_ms=config.heartbeat_ms, proof_block_ms=config.proof_block_ms)
+
+
 def client_access(home: Home, config: Config) -> tuple[ClientTls | None, Pinned]:
     """Raises ClientTlsError where a file that the configuration names is missing or wrong."""
     if not config.client_tls:
@@ -65,9 +68,6 @@ def client_access(home: Home, config: Config) -> tuple[ClientTls | None, Pinned]
     tls.credentials()  # now, not when the first client comes
     listed = config.client_fingerprints
     return tls, fingerprints(home.path / listed) if listed else lambda: None
-
-
-    return ReplicaConfig(timeouts=timeouts, heartbeat_ms=config.heartbeat_ms, proof_block_ms=config.proof_block_ms)
 
 
 async def prepare(loaded: LoadedHome) -> int | None:
