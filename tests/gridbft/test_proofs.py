@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Generator
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from itertools import pairwise
@@ -200,6 +201,14 @@ def test_a_claim_is_bound_to_its_header_and_its_place() -> None:
     assert reason(encode_proof(Proof(event.chain_id, event.claim, (repeated, *event.steps[1:])))) == "MALFORMED"
 
 
+def test_a_longer_encoding_of_the_same_proof_is_refused() -> None:
+    body = proofs()[1][:-32]
+    start = len(b"gridbft-proof/1\n")
+    assert body[start] == 0x94  # a short array of four
+    longer = body[:start] + b"\xdc\x00\x04" + body[start + 1 :]
+    assert reason(longer + sha256(longer).digest()) == "MALFORMED"
+
+
 # -- the rules of skipping
 
 
@@ -254,6 +263,39 @@ def test_a_set_that_shares_a_third_or_less_is_not_believed_without_steps_between
     height = chain.ledger.head.height
     with pytest.raises(VerificationError, match="TOO_FEW_TRUSTED: 0 of 4 power"):
         advance(trust.root, link_at(chain, height), chain.ledger.system.last_validators, trust.chain_id)
+
+
+def test_the_next_height_has_the_validators_that_this_one_names() -> None:
+    chain = Chain(genesis(contracts=()))
+    chain.grow()
+    trust = trust_of(chain)
+    assert advance(trust.root, link_at(chain, 1), trust.validators, trust.chain_id)[1].height == 1
+    elsewhere = replace(trust.root, next_hash=bytes(32))
+    with pytest.raises(VerificationError, match="WRONG_VALIDATORS: height 0 names other validators for the next"):
+        advance(elsewhere, link_at(chain, 1), trust.validators, trust.chain_id)
+
+
+def test_what_is_not_later_is_not_believed() -> None:
+    chain = Chain(genesis(contracts=()))
+    for _ in range(3):
+        chain.grow()
+    trust = trust_of(chain)
+    third = advance(trust.root, link_at(chain, 3), trust.validators, trust.chain_id)[1]
+    for height in (2, 3):
+        with pytest.raises(VerificationError, match="NOT_AFTER"):
+            advance(third, link_at(chain, height), trust.validators, trust.chain_id)
+    with pytest.raises(VerificationError, match="NOT_AFTER"):
+        advance(replace(trust.root, time_ms=YEAR_MS * 100), link_at(chain, 3), trust.validators, trust.chain_id)
+
+
+def test_a_commit_has_one_encoding() -> None:
+    chain = Chain(genesis(contracts=()))
+    chain.grow()
+    trust = trust_of(chain)
+    link = link_at(chain, 1)
+    with pytest.raises(VerificationError, match="BAD_COMMIT: a commit in another encoding"):
+        unknown_field = b"\x98\x06\x01"
+        advance(trust.root, Link(link.header, link.commit + unknown_field), trust.validators, trust.chain_id)
 
 
 def test_strangers_with_a_chain_of_their_own_are_refused() -> None:
