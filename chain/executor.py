@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chain.overlay import Overlay, Writes
 from chain.receipt import Receipt
@@ -23,8 +24,7 @@ def next_nonce(view: StateView, sender: str) -> int:
     return 0 if stored is None else int.from_bytes(stored, "big")
 
 
-@dataclass(frozen=True, slots=True)
-class CallsOutcome:
+class CallsOutcome(NamedTuple):
     ok: bool
     code: str
     gas_used: int
@@ -44,6 +44,12 @@ def execute_calls(
     runtime: Runtime, view: StateView, calls: Sequence[TxCall], sender: str, height: int, time_ms: int, gas_limit: int
 ) -> CallsOutcome:
     """Runs calls in order on a view, all or none; nothing is written to the view itself."""
+    if len(calls) == 1:  # most transactions: what a call wrote then needs no layer of its own
+        name, function, args = calls[0]
+        done = runtime.execute(Call(name, function, args, sender, height, time_ms), view, gas_limit)
+        if not done.ok:
+            return CallsOutcome(False, done.code, done.gas_used, (), (), {})
+        return CallsOutcome(True, "", done.gas_used, (done.result,), done.events, done.writes)
     scratch = Overlay(view)
     gas_used = 0
     results: list[bytes] = []
@@ -68,20 +74,10 @@ def execute_block(runtime: Runtime, view: StateView, txs: Sequence[Tx], height: 
     state = Overlay(view)
     receipts: list[Receipt] = []
     for index, tx in enumerate(txs):
-        outcome = execute_calls(runtime, state, tx.calls, tx.sender, height, time_ms, tx.gas_limit)
-        state.writes.update(outcome.writes)
-        state.writes[nonce_key(tx.sender)] = (tx.nonce + 1).to_bytes(8, "big")
-        receipts.append(
-            Receipt(
-                tx_id=tx.id,
-                height=height,
-                index=index,
-                ok=outcome.ok,
-                code=outcome.code,
-                gas_used=outcome.gas_used,
-                results=outcome.results,
-                events=outcome.events,
-                failed_call=outcome.failed_call,
-            )
+        ok, code, gas_used, results, events, writes, failed_call = execute_calls(
+            runtime, state, tx.calls, tx.sender, height, time_ms, tx.gas_limit
         )
+        state.writes.update(writes)
+        state.writes[nonce_key(tx.sender)] = (tx.nonce + 1).to_bytes(8, "big")
+        receipts.append(Receipt(tx.id, height, index, ok, code, gas_used, results, events, failed_call))
     return BlockOutcome(state.writes, tuple(receipts))

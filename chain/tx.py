@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -20,8 +21,7 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 """(public key, message, signature) -> whether the signature is right."""
 
 
-@dataclass(frozen=True, slots=True)
-class TxCall:
+class TxCall(NamedTuple):
     """`args` is a msgpack array."""
 
     contract: str
@@ -44,8 +44,7 @@ class Tx:
     calls: tuple[TxCall, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SignedBytes:
+class SignedBytes(NamedTuple):
     """What has to be checked before a decoded transaction may be believed."""
 
     public_key: bytes
@@ -85,33 +84,27 @@ def decode_tx(raw: bytes, chain_id: str) -> tuple[Tx, SignedBytes] | Refusal:
     envelope, body = pb.Tx(), pb.TxBody()
     try:
         envelope.ParseFromString(raw)
-        body.ParseFromString(envelope.body)
+        signed = envelope.body  # each access of a field makes a new object: once is enough
+        body.ParseFromString(signed)
     except DecodeError:
         return Refusal(Code.MALFORMED, "these bytes are no encoded gridbft.v1.Tx: build it with a client library")
-    public_key = envelope.public_key
-    if len(public_key) != 32 or len(envelope.signature) != 64:
+    public_key, signature = envelope.public_key, envelope.signature
+    if len(public_key) != 32 or len(signature) != 64:
         return Refusal(Code.MALFORMED, "the public key needs 32 bytes and the signature 64")
+    sender, nonce, expiry_height, gas_limit = body.sender, body.nonce, body.expiry_height, body.gas_limit
     if body.chain_id != chain_id:
         return Refusal(Code.WRONG_CHAIN, f"this network is {chain_id!r}, not {body.chain_id[:80]!r}: sign for this one")
-    if body.sender != address(public_key):
+    if sender != address(public_key):
         return Refusal(Code.WRONG_SENDER, "the sender must be the address of the envelope's public key")
-    if body.nonce > MAX_UINT63 or body.expiry_height > MAX_UINT63 or body.gas_limit > MAX_UINT63:
+    if nonce > MAX_UINT63 or expiry_height > MAX_UINT63 or gas_limit > MAX_UINT63:
         return Refusal(Code.MALFORMED, "nonce, expiry height and gas limit must be below 2^63")
-    if not body.calls:
-        return Refusal(Code.NO_CALLS, "a transaction needs at least one call")
-    if len(body.calls) > MAX_CALLS:
-        return Refusal(Code.TOO_MANY_CALLS, f"a transaction has at most {MAX_CALLS} calls: split it")
     calls = tuple([TxCall(c.contract, c.function, c.args) for c in body.calls])
-    if any(len(c.contract) > MAX_NAME_BYTES or len(c.function) > MAX_NAME_BYTES for c in calls):
-        return Refusal(Code.MALFORMED, f"names of contracts and functions have at most {MAX_NAME_BYTES} characters")
-    tx = Tx(
-        id=digest(envelope.body),
-        key=digest(raw),
-        raw=raw,
-        sender=body.sender.hex(),
-        nonce=body.nonce,
-        expiry_height=body.expiry_height,
-        gas_limit=body.gas_limit,
-        calls=calls,
-    )
-    return tx, SignedBytes(public_key, TX_DOMAIN + envelope.body, envelope.signature)
+    if not calls:
+        return Refusal(Code.NO_CALLS, "a transaction needs at least one call")
+    if len(calls) > MAX_CALLS:
+        return Refusal(Code.TOO_MANY_CALLS, f"a transaction has at most {MAX_CALLS} calls: split it")
+    for contract, function, _ in calls:
+        if len(contract) > MAX_NAME_BYTES or len(function) > MAX_NAME_BYTES:
+            return Refusal(Code.MALFORMED, f"names of contracts and functions have at most {MAX_NAME_BYTES} characters")
+    tx = Tx(digest(signed), digest(raw), raw, sender.hex(), nonce, expiry_height, gas_limit, calls)
+    return tx, SignedBytes(public_key, TX_DOMAIN + signed, signature)
