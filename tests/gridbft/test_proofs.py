@@ -283,7 +283,7 @@ def test_what_is_not_later_is_not_believed() -> None:
     third = advance(trust.root, link_at(chain, 3), trust.validators, trust.chain_id)[1]
     for height in (2, 3):
         with pytest.raises(VerificationError, match="NOT_AFTER"):
-            advance(third, link_at(chain, height), trust.validators, trust.chain_id)
+            advance(replace(third, time_ms=None), link_at(chain, height), trust.validators, trust.chain_id)
     with pytest.raises(VerificationError, match="NOT_AFTER"):
         advance(replace(trust.root, time_ms=YEAR_MS * 100), link_at(chain, 3), trust.validators, trust.chain_id)
 
@@ -293,9 +293,9 @@ def test_a_commit_has_one_encoding() -> None:
     chain.grow()
     trust = trust_of(chain)
     link = link_at(chain, 1)
+    padded = Link(link.header, link.commit + b"\x98\x06\x01")  # a field that no reader knows
     with pytest.raises(VerificationError, match="BAD_COMMIT: a commit in another encoding"):
-        unknown_field = b"\x98\x06\x01"
-        advance(trust.root, Link(link.header, link.commit + unknown_field), trust.validators, trust.chain_id)
+        advance(trust.root, padded, trust.validators, trust.chain_id)
 
 
 def test_strangers_with_a_chain_of_their_own_are_refused() -> None:
