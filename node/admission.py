@@ -21,7 +21,7 @@ from chain.tx import SignedBytes, Tx, decode_tx
 from chain.wire import decode_commit, proposal_from_wire, vote_from_wire
 from consensus.signbytes import proposal_sign_bytes, vote_sign_bytes
 from consensus.state import Step
-from consensus.types import Commit, Proposal, ValidatorSet, Vote
+from consensus.types import Commit, Height, Proposal, ValidatorSet, Vote
 from gridbft.v1 import peer_pb2 as pb
 from node.ed25519 import verify_in
 from node.events import (
@@ -180,7 +180,7 @@ class Door:
             self._recent_votes[mark] = None
         while len(self._recent_votes) > RECENT_VOTES:
             self._recent_votes.popitem(last=False)
-        return VotesReceived(peer, tuple(kept))
+        return VotesReceived(peer, tuple(kept), Height(batch.recalled_height) if batch.recalled_height else None)
 
     async def proposal(self, peer: PeerId, message: pb.ProposedBlock) -> ProposalReceived | Fault | None:
         """None where the proposer is not known at that height. Every signature in the block is checked here."""
@@ -233,6 +233,7 @@ class Door:
             pol_round=message.pol_round,
             pol_prevotes=pol_prevotes,
             earliest_height=message.earliest_height,
+            silent=message.silent,
         )
         return StatusReceived(peer, state)
 

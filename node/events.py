@@ -39,6 +39,7 @@ class PeerState:
     pol_round: int
     pol_prevotes: int
     earliest_height: int
+    silent: bool = False  # may have forgotten what it signed: tell it all that it must know of this height
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -72,8 +73,11 @@ class ProposalReceived:
 
 @dataclass(frozen=True, slots=True)
 class VotesReceived:
+    """`recalled`: these are all that the peer, which holds more of this height, must tell a silent validator."""
+
     peer: PeerId
     votes: tuple[Vote, ...]
+    recalled: Height | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +220,7 @@ class SendProposal:
 class SendVotes:
     to: PeerId | None
     votes: tuple[Vote, ...]
+    recalled: Height | None = None
 
 
 @dataclass(frozen=True, slots=True)

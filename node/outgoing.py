@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from chain.wire import proposal_to_wire, vote_to_wire
-from consensus.types import Vote
+from consensus.types import Height, Vote
 from gridbft.v1 import peer_pb2 as pb
 from node.events import PeerId, PeerState, RequestBlocks, SendEvidence, SendProposal, SendStatus, SendTxs, SendVotes
 from node.outbox import Lane
@@ -24,6 +24,7 @@ class Outgoing:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._votes: dict[PeerId | None, list[Vote]] = {}
+        self._recalled: dict[tuple[PeerId | None, Height | None], tuple[Vote, ...]] = {}
         self._proposals: dict[tuple[PeerId | None, bytes], SendProposal] = {}
         self._statuses: dict[PeerId | None, PeerState] = {}
         self._requests: list[RequestBlocks] = []
@@ -31,8 +32,10 @@ class Outgoing:
 
     def add(self, effect: Sending) -> None:
         match effect:
-            case SendVotes(to, votes):
+            case SendVotes(to, votes, None):
                 self._votes.setdefault(to, []).extend(votes)
+            case SendVotes(to, votes, recalled):
+                self._recalled[to, recalled] = votes
             case SendProposal(to, proposal, _):
                 self._proposals[to, proposal.signature] = effect
             case SendStatus(to, state):
@@ -48,6 +51,8 @@ class Outgoing:
     def flush(self) -> None:
         if self._votes:
             self._flush_votes()
+        if self._recalled:
+            self._flush_recalled()
         if self._proposals:
             self._flush_proposals()
         if self._requests:
@@ -63,6 +68,13 @@ class Outgoing:
             for at in range(0, len(votes), VOTES_PER_MESSAGE):
                 batch = pb.VoteBatch(votes=[vote_to_wire(v) for v in votes[at : at + VOTES_PER_MESSAGE]])
                 self._send(to, Lane.VITAL, pb.PeerMessage(votes=batch).SerializeToString())
+
+    def _flush_recalled(self) -> None:
+        """One message each: what makes it worth something is that it is all."""
+        pending, self._recalled = self._recalled, {}
+        for (to, height), votes in pending.items():
+            batch = pb.VoteBatch(votes=[vote_to_wire(v) for v in votes], recalled_height=height or 0)
+            self._send(to, Lane.VITAL, pb.PeerMessage(votes=batch).SerializeToString())
 
     def _flush_proposals(self) -> None:
         pending, self._proposals = self._proposals, {}
@@ -111,6 +123,7 @@ def status_to_wire(state: PeerState) -> pb.PeerStatus:
         pol_round=state.pol_round,
         pol_prevotes=bitmap_bytes(state.pol_prevotes),
         earliest_height=state.earliest_height,
+        silent=state.silent,
     )
 
 

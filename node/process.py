@@ -51,7 +51,12 @@ log = structlog.get_logger("node")
 
 def replica_config(config: Config) -> ReplicaConfig:
     timeouts = Timeouts(config.propose_ms, config.prevote_ms, config.precommit_ms, config.delta_ms, config.cap_ms)
-    return ReplicaConfig(timeouts=timeouts, heartbeat_ms=config.heartbeat_ms, proof_block_ms=config.proof_block_ms)
+    return ReplicaConfig(
+        timeouts=timeouts,
+        heartbeat_ms=config.heartbeat_ms,
+        proof_block_ms=config.proof_block_ms,
+        caution_ms=config.caution_ms,
+    )
 
 
 def client_access(home: Home, config: Config) -> tuple[ClientTls | None, Pinned]:
@@ -115,14 +120,15 @@ class Node:
         # Whoever may become a validator needs its guard from the start; until then the machine signs nothing by itself.
         me = None if config.observer else ValidatorId(loaded.wallet.address_bytes)
         signer: Signer | None = loaded.remote if me is not None else None
+        last_signed: int | None = None  # a remote signer's guard is not on this disk: it remembers by itself
         if loaded.remote is not None:
             undo.callback(loaded.remote.close)
         elif me is not None:
             has_chain = ledger.head.height > 0 or bool(recovered.records)
             own = FileSigner.open(genesis.chain_id, loaded.wallet.sign, home.guard, has_chain=has_chain)
             undo.callback(own.close)
-            signer = own
-        replica = Replica(ledger, me, replica_config(config))
+            signer, last_signed = own, own.last[0]
+        replica = Replica(ledger, me, replica_config(config), last_signed)
         pool = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="verify")
         undo.callback(pool.shutdown, wait=True, cancel_futures=True)
         self.host = Host(replica, ledger, signer, wal, Network(self._send, self._penalise, self._applied))

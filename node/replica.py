@@ -7,7 +7,7 @@ but only the host changes it, by carrying out `Apply`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from chain.block import Block, decode_block
@@ -26,6 +26,7 @@ from consensus.machine import State, Step, fullest_commit, new_height, step
 from consensus.timeouts import Timeouts, TimerKind
 from consensus.types import BlockId, Commit, Height, Proposal, Round, ValidatorId, ValidatorSet, Vote
 from node.catchup import Catchup
+from node.caution import Caution, memory_for, messages_of
 from node.early import EarlyMessages
 from node.events import (
     AnswerClient,
@@ -68,6 +69,7 @@ from node.lockcodec import decode_lock, encode_lock
 
 BEGIN, TICK = "begin", "tick"
 RELAYED_AT_ONCE = 2_000  # transactions in one message
+RECALL_EVERY_MS = 1_000
 MAX_BLOCKS = 32  # proposed blocks kept while a height is decided
 
 
@@ -82,13 +84,17 @@ class ReplicaConfig:
     settle_ms: int = 200  # what a peer lacks may still be on its way; only later is it sent again
     relay_again_ms: int = 5_000
     warm_up_height: int = 3  # a new chain does not wait for heartbeats up to here
+    caution_ms: int = 6_000  # a silent validator rejoins a height that stands still for it after this (node.caution)
     mempool: Limits = field(default_factory=Limits)
 
 
 class Replica:
-    """`me` None is an observer: it follows, checks and serves, and never signs."""
+    """`me` None is an observer: it follows, checks and serves, and never signs. `last_signed` is the last height in the
+    signer's guard (0: it is empty); None trusts that this disk forgot nothing."""
 
-    def __init__(self, ledger: Ledger, me: ValidatorId | None, config: ReplicaConfig) -> None:
+    def __init__(
+        self, ledger: Ledger, me: ValidatorId | None, config: ReplicaConfig, last_signed: int | None = None
+    ) -> None:
         self._ledger = ledger
         self._me = me
         self._config = config
@@ -96,6 +102,8 @@ class Replica:
         self.peers: dict[PeerId, PeerState | None] = {}
         self._catchup = Catchup()
         self._early = EarlyMessages()
+        self._caution = Caution(me, last_signed, config.caution_ms)
+        self._recalled_ms: dict[PeerId, int] = {}
         self._faults = FaultPool(ledger.evidence_fault)
         self._machine = self._fresh_machine()
         self._previous: State | None = None
@@ -146,8 +154,10 @@ class Replica:
         match event:
             case TxsReceived():
                 self._on_txs(event)
-            case VotesReceived(peer, votes):
+            case VotesReceived(peer, votes, recalled):
                 self._on_votes(peer, votes)
+                if recalled is not None:
+                    self._caution.told(peer, recalled, votes, self._now_ms)
             case ProposalReceived(peer, proposal, block):
                 self._on_proposal(peer, proposal, block)
             case Signed(message):
@@ -197,19 +207,46 @@ class Replica:
         self._unsigned = len(own)
         self._out.extend(Sign(message) for message in own)
         self._out.append(SetTimer(Timer(TICK, 0), self._config.tick_ms))
+        self._settle_caution()
         self._schedule_begin(after_transactions=True)
 
     def _fresh_machine(self, lock: LockRecord | None = None, first: Round = Round(0)) -> State:
         system = self._ledger.system
+        height = Height(self._ledger.head.height + 1)
         return new_height(
-            Height(self._ledger.head.height + 1),
+            height,
             system.validators,
             system.turns,
-            self._me,
+            None if self._caution.is_silent(height) else self._me,
             self._config.timeouts,
             lock,
             first,
         )
+
+    def _settle_caution(self) -> None:
+        """Until enough peers say where they stand, it is not known whether this validator may sign: no height begins."""
+        if not self._caution.settle(self.height, self._machine.validators, self.peers):
+            return
+        if self._caution.is_silent(self.height):
+            self._report("silent", until_after=self._caution.silent_to, last_signed=self._caution.last_signed)
+            self._machine = replace(self._machine, setup=replace(self._machine.setup, me=None))
+        self._begin_if_wanted()
+
+    def _rejoin_if_stuck(self) -> None:
+        """The chain waits for this silent validator: it goes on where those who remember say that it can."""
+        before = self._machine
+        rejoin = None if self._applying else self._caution.rejoin(before, self.peers, self._now_ms)
+        if rejoin is None:
+            return
+        self._report("rejoined", height=self.height, round=rejoin.round)
+        if rejoin.lock is not None:
+            self._out.append(Persist((LoggedLock(rejoin.lock.height, encode_lock(rejoin.lock)),)))
+        self._machine = self._fresh_machine(rejoin.lock, rejoin.round)
+        for block in list(self._blocks.values()):
+            self._judge(block)
+        for message in messages_of(before, rejoin.round):
+            self._feed(message)
+        self._feed(machine_events.Begin())
 
     # --- pacing ---------------------------------------------------------------------------------------------------
 
@@ -221,7 +258,7 @@ class Replica:
         self._begin_if_wanted()
 
     def _begin_if_wanted(self) -> None:
-        if self._machine.step is not Step.NEW or self._applying or self._unsigned:
+        if self._machine.step is not Step.NEW or self._applying or self._unsigned or not self._caution.settled:
             return
         warming_up = self.height <= self._config.warm_up_height and self._reaches_quorum()
         wanted = self.mempool.has_ready or self._faults or warming_up or self._now_ms >= self._due_ms
@@ -310,7 +347,8 @@ class Replica:
 
     def _heard(self) -> None:
         """Someone is at work on this height: so are we."""
-        if self._machine.step is Step.NEW and not self._applying and not self._unsigned and not self._is_halted():
+        is_free = not self._applying and not self._unsigned and self._caution.settled
+        if self._machine.step is Step.NEW and is_free and not self._is_halted():
             self._feed(machine_events.Begin())
 
     def _is_timely(self, block: Block) -> bool:
@@ -458,6 +496,7 @@ class Replica:
             pol_round=here.pol_round,
             pol_prevotes=here.pol_prevotes,
             earliest_height=self._ledger.store.earliest(),
+            silent=self._caution.is_silent(here.height),
         )
 
     def _on_peer_up(self, peer: PeerId) -> None:
@@ -475,10 +514,20 @@ class Replica:
         if peer not in self.peers:
             return
         self.peers[peer] = state
+        self._settle_caution()
+        if state.silent and state.height == self.height:
+            self._tell_what_it_forgot(peer)
         if state.height == self.height:
             self._send_what_lacks(peer, state)
         elif state.height > self.height:
             self._catch_up()
+
+    def _tell_what_it_forgot(self, peer: PeerId) -> None:
+        """Only who remembers can tell; asked at every status, answered now and then."""
+        is_due = self._now_ms - self._recalled_ms.get(peer, -RECALL_EVERY_MS) >= RECALL_EVERY_MS
+        if is_due and self._caution.settled and not self._caution.is_silent(self.height):
+            self._recalled_ms[peer] = self._now_ms
+            self._out.append(SendVotes(peer, memory_for(self._machine, peer), self._machine.height))
 
     def _send_what_lacks(self, peer: PeerId, state: PeerState) -> None:
         if self._now_ms - self._round_since_ms < self._config.settle_ms:
@@ -504,6 +553,8 @@ class Replica:
         self._out.append(SetTimer(Timer(TICK, 0), self._config.tick_ms))
         self._out.append(SendStatus(None, self._state()))
         self._catch_up()
+        self._settle_caution()
+        self._rejoin_if_stuck()
         self._begin_if_wanted()
         if len(self.mempool) and self._now_ms - self._relayed_ms >= self._config.relay_again_ms:
             self._relayed_ms = self._now_ms

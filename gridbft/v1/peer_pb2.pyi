@@ -152,16 +152,20 @@ class VoteBatch(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VOTES_FIELD_NUMBER: _builtins.int
+    RECALLED_HEIGHT_FIELD_NUMBER: _builtins.int
+    recalled_height: _builtins.int
+    """not 0: all that a silent validator must know of that height (see PeerStatus.silent)"""
     @_builtins.property
     def votes(self) -> _containers.RepeatedCompositeFieldContainer[_chain_pb2.Vote]: ...
     def __init__(
         self,
         *,
         votes: _abc.Iterable[_chain_pb2.Vote] | None = ...,
+        recalled_height: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["votes", b"votes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recalled_height", b"recalled_height", "votes", b"votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -204,6 +208,7 @@ class PeerStatus(_message.Message):
     POL_ROUND_FIELD_NUMBER: _builtins.int
     POL_PREVOTES_FIELD_NUMBER: _builtins.int
     EARLIEST_HEIGHT_FIELD_NUMBER: _builtins.int
+    SILENT_FIELD_NUMBER: _builtins.int
     height: _builtins.int
     """the height it decides now"""
     round: _builtins.int
@@ -218,6 +223,8 @@ class PeerStatus(_message.Message):
     pol_prevotes: _builtins.bytes
     earliest_height: _builtins.int
     """the first block body it can serve"""
+    silent: _builtins.bool
+    """a validator that may have forgotten what it signed: tell it its votes, and your lock"""
     def __init__(
         self,
         *,
@@ -230,10 +237,11 @@ class PeerStatus(_message.Message):
         pol_round: _builtins.int = ...,
         pol_prevotes: _builtins.bytes = ...,
         earliest_height: _builtins.int = ...,
+        silent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["earliest_height", b"earliest_height", "has_proposal", b"has_proposal", "height", b"height", "pol_prevotes", b"pol_prevotes", "pol_round", b"pol_round", "precommits", b"precommits", "prevotes", b"prevotes", "round", b"round", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["earliest_height", b"earliest_height", "has_proposal", b"has_proposal", "height", b"height", "pol_prevotes", b"pol_prevotes", "pol_round", b"pol_round", "precommits", b"precommits", "prevotes", b"prevotes", "round", b"round", "silent", b"silent", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,153 @@
+"""A validator whose disk may have forgotten what it signed stays silent until it is past all it could have signed.
+
+Pure, and used by the replica alone. What the disk remembers is the height that the signer's guard saw last. If peers that
+hold a quorum with us show a chain well beyond it, the disk was wiped, or restored from an old backup, or the node was just
+away: these look alike, so all three are silent (they follow as observers) until two heights have passed.
+
+Why that is enough. Suppose at most f of the power is wiped or faulty, and we are in it. A height h that was decided had a
+quorum of precommits, and two quorums share a correct validator that still knows it: so among the peers that told us where
+they stand, one stands at h or above. We have signed nothing beyond h + 1, for we never left h + 1 without a decision there. So
+from the height at which nobody was ahead of us, plus two, nothing that we sign can contradict what we once signed.
+
+When the chain cannot move without us it would wait for ever (two of four wiped at once). Then `rejoin` lets us sign
+at a silent height, under conditions that keep every decision that may have been made there:
+- the height has stood still for `patience_ms`, longer than a message can still be under way;
+- those who remember (connected, at this height, not silent themselves) have told us, after that, the lock they hold with the
+  prevotes that prove it, and every vote of ours that they know; what is left without them is no quorum, so one of them took
+  part in whatever quorum of precommits there ever was, and its lock is now ours too;
+- either every other validator has spoken, so that a vote of ours that nobody holds is lost for good; or the
+  silent ones hold no more than a third, and then even contradicting ourselves is within what the others tolerate.
+What is given up: with more than two thirds wiped at once nobody can tell what was decided, and they stay silent until
+their operators agree; and a network wiped while it decided its very first height looks like a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from consensus.events import ProposalSeen, VoteSeen
+from consensus.lock import Lock, LockRecord
+from consensus.state import State
+from consensus.types import BlockId, Height, Round, ValidatorId, ValidatorSet, Vote, VoteKind
+from node.events import PeerId, PeerState
+
+NEAR = 1  # a guard this many heights below the one being decided is what an ordinary restart finds
+BEYOND = 1  # silent heights after the one at which nobody was ahead of us
+
+
+@dataclass(slots=True)
+class Caution:
+    """`last_signed` is the guard's last height, 0 for an empty one; None: nothing to be cautious about (an observer)."""
+
+    me: ValidatorId | None
+    last_signed: int | None
+    patience_ms: int
+    silent_to: int | None = None  # the last silent height; None: not known before enough peers said where they stand
+    _height: int = 0
+    _since_ms: int = 0
+    _told: dict[PeerId, tuple[Vote, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.me is None or self.last_signed is None:
+            self.silent_to = 0
+
+    @property
+    def settled(self) -> bool:
+        """Before that nothing may be signed, and no height begun."""
+        return self.silent_to is not None
+
+    def is_silent(self, height: int) -> bool:
+        return self.silent_to is not None and height <= self.silent_to
+
+    def settle(self, height: int, validators: ValidatorSet, peers: Mapping[PeerId, PeerState | None]) -> bool:
+        """Whether it is settled now and was not before. A peer that claims to be ahead counts once we have caught up with
+        it, block by proved block; so a claim alone can neither silence us nor wake us."""
+        if self.settled or self.me is None or self.last_signed is None:
+            return False
+        level = validators.power_of(self.me)
+        level += sum(validators.power_of(p) for p, s in peers.items() if s is not None and s.height <= height)
+        if not validators.is_quorum(level):
+            return False
+        self.silent_to = 0 if self.last_signed + NEAR >= height else height + BEYOND
+        return True
+
+    # --- where the chain waits for us -------------------------------------------------------------------------------
+
+    def is_stuck(self, height: int, now_ms: int) -> bool:
+        """Whether a silent height has stood still for long; to be asked at every tick."""
+        if height != self._height:
+            self._height, self._since_ms, self._told = height, now_ms, {}
+        return self.is_silent(height) and now_ms - self._since_ms >= self.patience_ms
+
+    def told(self, peer: PeerId, height: int, votes: tuple[Vote, ...], now_ms: int) -> None:
+        """A peer's whole memory of a height, as `memory_for` gives it; what came before the patience was over may be old."""
+        if self.is_stuck(height, now_ms):
+            self._told[peer] = votes
+
+    def rejoin(self, machine: State, peers: Mapping[PeerId, PeerState | None], now_ms: int) -> Rejoin | None:
+        """How to go on with the height of `machine`, if the conditions above hold; then it is silent no more."""
+        height, validators = machine.height, machine.validators
+        if self.me is None or not self.is_stuck(height, now_ms) or self.me not in validators.index:
+            return None
+        here = {p: s for p, s in peers.items() if s is not None and s.height == height}
+        speaking = [p for p, s in here.items() if not s.silent and p in self._told]
+        remembering = sum(validators.power_of(p) for p in speaking)
+        silent = validators.power_of(self.me) + sum(validators.power_of(p) for p, s in here.items() if s.silent)
+        absent = validators.total_power - remembering - silent
+        if not validators.is_quorum(remembering + silent) or validators.is_quorum(validators.total_power - remembering):
+            return None
+        if absent and validators.is_third(silent):
+            return None
+        self.silent_to = 0
+        votes = [vote for p in speaking for vote in self._told[p]]
+        return Rejoin(newest_lock(height, validators, votes), _round(machine, self.me, votes))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """`lock` is the newest one that somebody proved; `round` where to begin: where the others are, and not below a round in
+    which we spoke."""
+
+    lock: LockRecord | None
+    round: Round
+
+
+def memory_for(machine: State, asker: ValidatorId) -> tuple[Vote, ...]:
+    """What a silent validator must know of this height: the prevotes that prove the value we hold, and its own votes."""
+    votes: list[Vote] = []
+    if machine.valid is not None:
+        votes += machine.at(machine.valid.round).prevotes.votes_for(machine.valid.block_id)
+    index = machine.validators.index.get(asker)
+    if index is not None:
+        for state in machine.rounds.values():
+            votes += [v for v in (state.prevotes.votes[index], state.precommits.votes[index]) if v is not None]
+    return tuple(dict.fromkeys(votes))
+
+
+def messages_of(machine: State, round_: Round) -> tuple[ProposalSeen | VoteSeen, ...]:
+    """What a machine held of a round, to feed another one with."""
+    held = machine.at(round_)
+    votes = [VoteSeen(v) for tally in (held.prevotes, held.precommits) for v in tally.lacking(0)]
+    return (*([ProposalSeen(held.proposal.proposal, held.proposal.timely)] if held.proposal else []), *votes)
+
+
+def newest_lock(height: Height, validators: ValidatorSet, votes: Iterable[Vote]) -> LockRecord | None:
+    """The lock of the highest round for which these prevotes are a quorum. Their signatures were checked at the door."""
+    polls: dict[tuple[Round, BlockId], dict[ValidatorId, Vote]] = {}
+    for vote in votes:
+        counts = vote.kind is VoteKind.PREVOTE and vote.height == height and vote.validator in validators.index
+        if counts and vote.block_id is not None:
+            polls.setdefault((vote.round, vote.block_id), {})[vote.validator] = vote
+    proven = [key for key, poll in polls.items() if validators.is_quorum(sum(map(validators.power_of, poll)))]
+    if not proven:
+        return None
+    round_, block_id = max(proven)
+    lock = Lock(round_, block_id)
+    prevotes = sorted(polls[round_, block_id].values(), key=lambda v: validators.index[v.validator])
+    return LockRecord(height, lock, lock, tuple(prevotes))
+
+
+def _round(machine: State, me: ValidatorId, votes: Iterable[Vote]) -> Round:
+    own = [v.round for v in (*votes, *memory_for(machine, me)) if v.validator == me and v.height == machine.height]
+    return max(Round(0), machine.round, *own)
