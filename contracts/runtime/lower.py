@@ -20,7 +20,7 @@ def lower_function(contract: Contract, function: Function) -> ast.FunctionDef:
     """The function as the machine runs it: no annotations, no decorators, charged and bounded."""
     names = [ast.arg(arg=name) for name, _ in function.params]
     arguments = ast.arguments(posonlyargs=[], args=names, kwonlyargs=[], kw_defaults=[], defaults=[])
-    body = _Statements(contract, function).body()
+    body = Statements(contract, function).body()
     return function_node(function.name, arguments, body)
 
 
@@ -53,7 +53,7 @@ def _leaves_loop(body: list[ast.stmt]) -> bool:
     return any(isinstance(part, ast.Return | ast.Break) for node in body for part in walk(node))
 
 
-class _Statements(Expressions):
+class Statements(Expressions):
     """Lowers the statements of one function."""
 
     def body(self) -> list[ast.stmt]:

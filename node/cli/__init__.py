@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tx": ("node.cli.tx", "tx", "Sign and send a call of a contract's function."),
     "query": ("node.cli.query", "query", "Ask a contract's view, with --prove checked against the validators."),
     "contracts": ("node.cli.contracts", "contracts", "List the contracts on the chain and their functions."),
+    "contract": ("node.cli.contract", "contract", "Write, check and try a contract, with no network."),
     "bench": ("devnet.bench.command", "bench", "Measure a fresh network of processes on this machine."),
     "block": ("node.cli.block", "block", "Show a block."),
     "receipt": ("node.cli.receipt", "receipt", "Show what a final transaction did."),
