@@ -126,6 +126,7 @@ def register_meter(meter: str, account: str, kind: str, bus: str, rating_w: int)
     """An operator puts a meter of `rating_w` (W) at a bus under a participant's account."""
     require(holds_role(ctx.caller, "OPERATOR"), "NOT_OPERATOR")
     require(0 < len(meter) <= MAX_NAME_CHARACTERS, "METER_LENGTH")
+    require(not meter.startswith("carbon/"), "METER_NAME_RESERVED")  # of projects, among the devices of certificates
     require(0 < len(bus) <= MAX_NAME_CHARACTERS, "BUS_LENGTH")
     require(kind in KINDS, "UNKNOWN_KIND")
     require(0 < rating_w <= MAX_RATING_W, "RATING_OUT_OF_RANGE")

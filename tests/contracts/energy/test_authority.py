@@ -92,6 +92,18 @@ GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
     ("certificates", "issue"): ("issuer", (pv_of(BOB), SLOT - 1, 1), "NOT_ISSUER"),
     ("certificates", "issue_many"): ("issuer", ([(pv_of(BOB), SLOT - 1, 1)],), "NOT_ISSUER"),
     ("certificates", "transfer"): ("owner", (1, 1, ALICE), "NOT_YOUR_CERTIFICATE"),
+    ("certificates", "split"): ("owner", (1, 1), "NOT_YOUR_CERTIFICATE"),
+    ("certificates", "lock"): ("owner", (1, 1, ""), "NOT_YOUR_CERTIFICATE"),
+    ("certificates", "unlock"): ("seller", (2,), "NOT_YOUR_CERTIFICATE"),
+    ("certificates", "buy"): ("buyer", (2, 7), "FOR_ANOTHER_BUYER"),
+    ("certificates", "charge"): ("owner", (1, 1, "battery"), "NOT_YOUR_CERTIFICATE"),
+    ("certificates", "describe_device"): ("issuer", (pv_of(BOB), "", 0, 0), "NOT_ISSUER"),
+    ("certificates", "withdraw"): ("issuer", (1, 1, "because"), "NOT_ISSUER"),
+    ("certificates", "expire"): ("issuer", (1,), "NOT_ISSUER"),
+    ("certificates", "reconcile"): ("issuer", (pv_of(BOB), SLOT - 1, [1]), "NOT_ISSUER"),
+    ("certificates", "register_project"): ("issuer", ("new", BOB, "m", "here", "", 0), "NOT_ISSUER"),
+    ("certificates", "verify_vintage"): ("issuer", ("forest", 2020, 10), "NOT_ISSUER"),
+    ("certificates", "issue_carbon"): ("issuer", ("forest", 2019, 1), "NOT_ISSUER"),
     ("certificates", "retire"): ("owner", (1, 1, ALICE, "", SLOT - 1), "NOT_YOUR_CERTIFICATE"),
     ("certificates", "retire_many"): ("owner", ([(1, 1, ALICE, "", SLOT - 1)],), "NOT_YOUR_CERTIFICATE"),
 }
@@ -99,7 +111,7 @@ GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
 # Everybody who signs, and what each may call.
 CALLERS = {
     STRANGER: set[str](),
-    ALICE: {"owner", "participant", "trader", "funded"},
+    ALICE: {"owner", "seller", "participant", "trader", "funded"},
     OPERATOR: {"operator"},
     METER_OPERATOR: {"meter operator", "keeper"},
     ISSUER: {"issuer"},
@@ -123,7 +135,12 @@ def busy() -> Network:
     earlier = SLOT - 1
     network.meter((pv_of(ALICE), 0, 500), (pv_of(BOB), 0, 500), (load_of(ALICE), 500, 0), slot=earlier)
     network.settle(0, slot=earlier)
-    network.act(ISSUER, "certificates", "issue", pv_of(ALICE), earlier, 500)
+    network.act(ISSUER, "certificates", "issue", pv_of(ALICE), earlier, 400)
+    network.act(ISSUER, "certificates", "issue", pv_of(ALICE), earlier, 100)
+    network.act(ALICE, "certificates", "lock", 2, 7, BOB)
+    network.act(OPERATOR, "registry", "register_meter", "battery", ALICE, "battery", "9", 1_000)
+    network.act(ISSUER, "certificates", "register_project", "forest", BOB, "m", "here", "", 0)
+    network.act(ISSUER, "certificates", "verify_vintage", "forest", 2019, 10)
     network.act(ALICE, "continuous", "place", ZONE, SLOT, "sell", 1, 9, "")
     network.act(ALICE, "bilateral", "offer", ZONE, SLOT, BOB, 1, 1, 1)
     return network
@@ -160,6 +177,12 @@ def test_the_arguments_above_work_for_the_right_caller_or_fail_later(
     if (contract, function) in {("imbalance", "pay_arrears"), ("imbalance", "settle"), ("market", "place_order")}:
         later = {"pay_arrears": "MORE_THAN_ARREARS", "settle": "PRICE_MISSING", "place_order": "SELF_TRADE"}[function]
         with refused(later):
+            busy.act(caller, contract, function, *args)
+    elif (contract, function) == ("certificates", "expire"):
+        with refused("NOT_EXPIRED"):
+            busy.act(caller, contract, function, *args)
+    elif (contract, function) == ("certificates", "reconcile"):
+        with refused("ANOTHER_DEVICE_OR_SLOT"):
             busy.act(caller, contract, function, *args)
     elif (contract, function) == ("certificates", "transfer"):
         with refused("SELF_TRANSFER"):

@@ -55,6 +55,9 @@ def test_an_issued_certificate_says_where_when_and_by_whom_it_was_produced(produ
             "owner": ALICE,
             "issuer": ISSUER,
             "issued_ms": 1_465_000_000_000,
+            "support": "",
+            "storage": False,
+            "commissioned_s": 0,
         }
     ]
     assert produced.see("certificates", "totals") == (600, 0)

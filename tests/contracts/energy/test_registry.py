@@ -203,6 +203,11 @@ def test_an_aggregator_acts_until_the_delegation_or_its_role_ends(network: Netwo
         network.act(ALICE, "registry", "end_delegation")
 
 
+def test_no_meter_is_named_like_a_carbon_project(network: Network) -> None:
+    with refused("METER_NAME_RESERVED"):
+        network.act(OPERATOR, "registry", "register_meter", "carbon/1", ALICE, "pv", "1", 1)
+
+
 def test_renewable_is_who_produces_from_nothing_else(network: Network) -> None:
     assert network.see("registry", "produces_renewably", ALICE)
     network.act(OPERATOR, "registry", "register_meter", "chp", ALICE, "chp", "0", 5_000)

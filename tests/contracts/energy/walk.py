@@ -28,6 +28,7 @@ SLOTS = range(4)
 ZONES = ("a", "b")
 EVERYBODY = (*TRADERS, OPERATOR, METER_OPERATOR, ISSUER, STRANGER)
 ACCOUNTS = (*TRADERS, STRANGER, "neutrality")
+PROJECTS = ("forest", "stove")
 METERS = (*map(load_of, TRADERS), *map(pv_of, TRADERS))
 
 # The account that may call a function; now and then somebody else tries.
@@ -214,30 +215,50 @@ def check_orders(network: Network, zone: str, slot: int) -> None:
 
 
 def check_units(network: Network, slots: Iterable[int]) -> None:
-    """Every issued unit of every device is in exactly one live certificate or one retirement, and nothing else is."""
+    """Every issued unit of every device is in exactly one live certificate, retirement or ending, and nothing else is."""
     live = [record for _, record in network.see("certificates", "certificates", 1, 1_000)]
-    count = network.see("certificates", "retirement_count")
-    retired = [network.see("certificates", "retirement", number) for number in range(1, count + 1)]
-    for device in map(pv_of, network.people):
+    retired = records(network, "retirement")
+    ended = records(network, "ending")
+    for device in (*map(pv_of, network.people), *(f"carbon/{one}" for one in PROJECTS)):
         ranges = [range(record[4], record[5]) for record in live if record[0] == device]
         ranges += [range(record[4], record[5]) for record in retired if record[1] == device]
+        ranges += [range(record[3], record[4]) for record in ended if record[1] == device]
         found = sorted(unit for one in ranges for unit in one)
         assert found == list(range(network.see("certificates", "issued_wh", device)))
-        for slot in slots:
-            reading_there = network.see("metering", "reading", device, slot)
-            exported_wh = reading_there[1] if reading_there else 0
-            assert network.see("certificates", "issued_in_slot", device, slot) <= exported_wh
+        for slot in slots if device.startswith("G") else ():
+            check_device(network, device, slot, ended)
     for account in network.people:
-        assert network.see("certificates", "holding", account) == sum(
-            one[5] - one[4] for one in live if one[6] == account
-        )
+        for unit, view in (("Wh", "holding"), ("kgCO2e", "carbon_holding")):
+            assert network.see("certificates", view, account) == sum(
+                one[5] - one[4] for one in live if one[6] == account and one[12] == unit
+            )
         for slot in slots:
             claimed = sum(one[5] - one[4] for one in retired if one[7] == account and one[9] == slot)
+            assert network.see("certificates", "claimed_wh", account, slot) == claimed
             consumed_wh = network.see("metering", "metered", account, slot)[0]
-            assert network.see("certificates", "claimed_wh", account, slot) == claimed <= consumed_wh
+            if claimed > 0:
+                over_wh = network.see("certificates", "overclaimed_wh", account, slot)
+                assert over_wh == max(0, claimed - consumed_wh)
+                assert over_wh == 0 or network.see("metering", "corrections", slot) > 0
     issued, used = network.see("certificates", "totals")
     assert issued == sum(network.see("certificates", "issued_wh", pv_of(one)) for one in network.people)
-    assert used == sum(one[5] - one[4] for one in retired)
+    assert used == sum(one[5] - one[4] for one in retired if not one[1].startswith("carbon/"))
+
+
+def records(network: Network, kind: str) -> list[Any]:
+    count = network.see("certificates", f"{kind}_count")
+    return [network.see("certificates", kind, number) for number in range(1, count + 1)]
+
+
+def check_device(network: Network, device: str, slot: int, ended: list[Any]) -> None:
+    """No more stands certified than is metered, unless a later correction took it away; then a view says how much."""
+    reading_there = network.see("metering", "reading", device, slot)
+    exported_wh = reading_there[1] if reading_there else 0
+    issued_wh = network.see("certificates", "issued_in_slot", device, slot)
+    standing_wh = issued_wh - sum(one[4] - one[3] for one in ended if (one[1], one[2]) == (device, slot))
+    if standing_wh > exported_wh:
+        assert network.see("metering", "corrections", slot) > 0
+        assert network.see("certificates", "excess_wh", device, slot) == standing_wh - exported_wh
 
 
 def main() -> None:
