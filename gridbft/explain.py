@@ -16,8 +16,10 @@ from contracts.energy.imbalance import Terms, settle_terms
 from gridbft.history import Asked, Happened
 
 _SUBMISSIONS = ("submit", "submit_signed")  # functions of metering whose first argument is a list of rows
+SLOT_MS = 900_000
 TRADES = ("Traded", "Served")
 """Events of a trade, whichever market made it: Served is one with the supplier of last resort."""
+CERTIFICATE_SALE = ("certificates", "Sold")
 _POSTINGS_OF_ACCOUNT = {("imbalance", "Settled"), ("imbalance", "Resettled"), ("balancing", "Activated")}
 _GROUP_ROW = ("account", "brp", "sold_wh", "bought_wh", "import_wh", "export_wh", "activated_wh")
 
@@ -88,7 +90,7 @@ def reading_rows(
 
 def explain_bill(ground: Ground, slots: range | None) -> Item:
     """The account's bill over the slots (None: all there are). Raises ExplainError."""
-    touched = sorted({e.fields["slot"] for e in ground.events if _is_posting(e, ground.account)})
+    touched = sorted({slot_of(e) for e in ground.events if _is_posting(e, ground.account)})
     parts = [_slot_item(ground, slot) for slot in touched if slots is None or slot in slots]
     return _sum(f"bill of {ground.account}", parts, {"account": ground.account, "slots": len(parts)})
 
@@ -139,6 +141,8 @@ def posting_micros(event: Happened, account: str) -> int:
         costs = f.get("fee_micros", 0) + f.get("loss_micros", 0)  # the buyer's
         paid = (f["amount_micros"] + costs) * (f["buyer"] == account)
         return int(f["amount_micros"] * (f["seller"] == account) - paid)
+    if event.kind == CERTIFICATE_SALE:
+        return int(f["amount_micros"] * ((f["seller"] == account) - (f["buyer"] == account)))
     if event.kind == ("imbalance", "Settled") and f["account"] == account:
         return int(f["amount_micros"])
     if event.kind == ("imbalance", "Resettled") and f["account"] == account:
@@ -150,17 +154,19 @@ def posting_micros(event: Happened, account: str) -> int:
 
 def _is_posting(event: Happened, account: str) -> bool:
     f = event.fields
-    if event.name in TRADES:
+    if event.name in TRADES or event.kind == CERTIFICATE_SALE:
         return account in (f["buyer"], f["seller"])
     return event.kind in _POSTINGS_OF_ACCOUNT and bool(f["account"] == account)
 
 
 def _slot_item(ground: Ground, slot: int) -> Item:
-    mine = [e for e in ground.events if _is_posting(e, ground.account) and e.fields["slot"] == slot]
+    mine = [e for e in ground.events if _is_posting(e, ground.account) and slot_of(e) == slot]
     trades = [item for e in mine if e.name in TRADES for item in _trade_items(e, ground.account)]
     parts = (
         [_sum("trades", trades, {"bought_wh": _wh(trades, "bought"), "sold_wh": _wh(trades, "sold")})] if trades else []
     )
+    sales = [_sale_item(e, ground.account) for e in mine if e.kind == CERTIFICATE_SALE]
+    parts += [_sum("certificates", sales, {})] if sales else []
     activated = [_activation_item(e, ground.account) for e in mine if e.contract == "balancing"]
     parts += [_sum("flexibility", activated, {})] if activated else []
     runs = [e for e in mine if e.contract == "imbalance"]
@@ -195,6 +201,22 @@ def _trade_items(event: Happened, account: str) -> list[Item]:
         if f.get("loss_micros", 0):
             items.append(Item("losses", -f["loss_micros"], {"loss_wh": f.get("loss_wh", 0), **way}))
     return items
+
+
+def _sale_item(event: Happened, account: str) -> Item:
+    f = event.fields
+    side = "bought" if f["buyer"] == account else "sold"
+    if f["price_micros_per_kwh"] * f["quantity_wh"] // 1000 != f["amount_micros"]:
+        raise ExplainError(f"the sale in transaction {event.tx_id} is not its price times its quantity")
+    wanted = ("certificate_id", "quantity_wh", "price_micros_per_kwh")
+    told = {name: f[name] for name in wanted}
+    partner = {"with": f["seller"] if side == "bought" else f["buyer"]}
+    return Item(f"certificate {side}", posting_micros(event, account), {**told, **partner, **_where(event)})
+
+
+def slot_of(event: Happened) -> int:
+    """The slot that a posting is for; a sale of certificates belongs to the slot in which it happened."""
+    return int(event.fields.get("slot", event.time_ms // SLOT_MS))
 
 
 def _activation_item(event: Happened, account: str) -> Item:

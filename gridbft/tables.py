@@ -106,6 +106,10 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("owner", TEXT, "account that owns, or owned, them"),
         Column("beneficiary", TEXT, "account whose consumption a retirement claims"),
         Column("purpose", TEXT, "of a retirement"),
+        Column("how", TEXT, "of units that ended without a retirement: how"),
+        Column("unit", TEXT, "Wh, or kgCO2e of carbon units, whose quantities are then in kg"),
+        Column("price_micros_per_kwh", INT, "of a sale"),
+        Column("amount_micros", INT, "of a sale"),
     ),
     "balances": (
         _HEIGHT,

@@ -10,7 +10,18 @@ from gridbft.explain import Row
 from gridbft.history import Happened
 
 SLOT_SECONDS = 900
-_SHOWN = ("certificate_id", "parent", "source", "owner", "beneficiary", "purpose", "retirement_id", "quantity_wh")
+_SHOWN = (
+    "certificate_id",
+    "parent",
+    "source",
+    "owner",
+    "beneficiary",
+    "purpose",
+    "retirement_id",
+    "quantity_wh",
+    "how",
+    "reason",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +36,15 @@ class Way:
 
     @property
     def retired_wh(self) -> int:
-        return sum(len(overlap(units_of(e), self.units)) for e in self.events if e.name == "Retired")
+        return self._used("Retired")
+
+    @property
+    def ended_wh(self) -> int:
+        """Withdrawn, or expired."""
+        return self._used("Ended")
+
+    def _used(self, name: str) -> int:
+        return sum(len(overlap(units_of(e), self.units)) for e in self.events if e.name == name)
 
 
 def trace(events: Iterable[Happened], certificate_id: int) -> Way | None:
@@ -69,7 +88,8 @@ def way_record(way: Way, readings: Sequence[Row]) -> dict[str, Any]:
         "readings": [_reading_record(r) for r in readings],
         "history": [event_record(e) for e in way.events],
         "retired_wh": way.retired_wh,
-        "unretired_wh": len(way.units) - way.retired_wh,
+        "ended_wh": way.ended_wh,
+        "unretired_wh": len(way.units) - way.retired_wh - way.ended_wh,
     }
 
 

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
 SLOT_SECONDS = 900
 _TRIES = 5
-_CONTRACTS = ("payments", "market", "metering", "balancing", "imbalance", "continuous", "bilateral", "grid", "resort")
+_CONTRACTS = (
+    "payments",
+    "market",
+    "metering",
+    "balancing",
+    "imbalance",
+    "continuous",
+    "bilateral",
+    "grid",
+    "resort",
+    "certificates",
+)
 
 
 @click.group()

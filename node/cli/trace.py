@@ -80,9 +80,12 @@ def _print(record: dict[str, Any]) -> None:
         told = f"metered {r['export_wh']} Wh export in slot {r['slot']}, {r['quality']}, by {r['signed_by']}"
         tree.add(escape(f"{told}  (height {r['height']}, {r['tx_id']})"))
     for e in record["history"]:
-        people = ", ".join(f"{n} {e[n]}" for n in ("source", "owner", "beneficiary", "purpose") if n in e)
+        people = ", ".join(
+            f"{n} {e[n]}" for n in ("source", "owner", "beneficiary", "purpose", "how", "reason") if n in e
+        )
         units = f"units {e['unit_start']} to {e['unit_end']} as certificate {e.get('certificate_id')}"
         tree.add(escape(f"{e['event']}: {units}, {people}  (height {e['height']}, {e['tx_id']})"))
-    tree.add(f"{record['retired_wh']} Wh retired, {record['unretired_wh']} Wh not retired")
+    ended = f"{record['ended_wh']} Wh ended, " if record["ended_wh"] else ""
+    tree.add(f"{record['retired_wh']} Wh retired, {ended}{record['unretired_wh']} Wh not retired")
     console = Console()
     (console if console.is_terminal else Console(width=240)).print(tree)

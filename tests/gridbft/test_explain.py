@@ -141,3 +141,17 @@ def test_terms_that_the_node_does_not_tell_are_missed() -> None:
     history.ground.terms.clear()
     with pytest.raises(ExplainError, match="does not tell the terms"):
         explain_bill(history.ground, None)
+
+
+def test_a_certificate_bought_is_on_the_bill_of_the_slot_in_which_it_was_sold() -> None:
+    history = History()
+    terms = {"certificate_id": 3, "quantity_wh": 2_500, "price_micros_per_kwh": 1_001, "amount_micros": 2_502}
+    history.emit("certificates", "Sold", buyer=ME, seller="you", **terms)
+    found = explain_bill(history.ground, None)
+    assert [(leaf.label, leaf.amount_micros) for leaf in found.leaves()] == [("certificate bought", -2_502)]
+    assert found.parts[0].facts["slot"] == 0
+    history.ground.account = "you"
+    assert explain_bill(history.ground, range(1)).amount_micros == 2_502
+    history.emit("certificates", "Sold", buyer=ME, seller="you", **{**terms, "amount_micros": 2_503})
+    with pytest.raises(ExplainError, match="is not its price times its quantity"):
+        explain_bill(history.ground, None)
