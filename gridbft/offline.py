@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts.energy.certificates import match_hourly, split_range
 from contracts.energy.imbalance import MAX_PRICE_MICROS_PER_KWH, PPM, Terms, settle_terms
-from contracts.energy.market import MAX_LIMIT_MICROS_PER_KWH, MAX_QUANTITY_WH, match_orders
+from contracts.energy.market import MAX_LIMIT_MICROS_PER_KWH, MAX_QUANTITY_WH, MAX_SLOT, match_orders
 from gridbft.rows import (
     Field,
     Id,
@@ -24,6 +25,7 @@ from gridbft.rows import (
     shown,
 )
 
+MAX_UNITS = 10**18  # that a device ever gets
 MAX_ENERGY_WH = 10**15  # of one participant in one slot: a thousand terawatt hours, far beyond any
 
 _ORDER: dict[str, Field] = {
@@ -49,6 +51,12 @@ _PRICES_OF = {
     "dual": ("buy_price_micros_per_kwh", "sell_price_micros_per_kwh"),
     "none": ("price_micros_per_kwh", "price_micros_per_kwh"),
 }
+_UNITS = Integer(1, MAX_UNITS)
+_SLOT = Integer(0, MAX_SLOT)
+_WHOLE: dict[str, Field] = {"id": Text(), "quantity_wh": _UNITS, "unit_start": Integer(0, MAX_UNITS, default=0)}
+_SPLIT: dict[str, Field] = {"id": Text(), "quantity_wh": _UNITS}
+_CERTIFICATE: dict[str, Field] = {**_WHOLE, "slot": _SLOT}
+_CONSUMPTION: dict[str, Field] = {"account": Text(), "slot": _SLOT, "import_wh": _ENERGY}
 _RATE = Integer(0, 1_000 * PPM, default=0)
 
 
@@ -121,3 +129,80 @@ def _read_terms(record: dict[str, Any]) -> Terms:
     return Terms(
         pricing, buy, sell, read_field(record, "dead_band_ppm", _RATE), read_field(record, "penalty_ppm", _RATE)
     )
+
+
+def split_certificates(text: str) -> dict[str, Any]:
+    """{"certificates": [{"id", "quantity_wh", "unit_start"}], "splits": [{"id", "quantity_wh"}]}, splits in their order.
+
+    A split gives the lower unit numbers to a new certificate, ID/1 for the first one of ID, which later splits may name; the
+    rest keeps its id. `unit_start` may be left out (0). Gives {"certificates": [{"id", "parent", "unit_start",
+    "unit_end", "quantity_wh"}]}, first those of the input, then the parts as they were made. Raises InputFault.
+    """
+    record = parse_object(text, ("certificates", "splits"))
+    wholes = read_table(record, "certificates", _WHOLE)
+    require_unique(wholes, "id")
+    units = {row["id"]: (row["unit_start"], row["unit_start"] + row["quantity_wh"]) for row in wholes}
+    parents: dict[str, str | None] = dict.fromkeys(units)
+    part_counts: dict[str, int] = {}
+    for row in read_table(record, "splits", _SPLIT):
+        name = row["id"]
+        if name not in units:
+            row.refuse("id", f"there is no certificate {shown(name)}")
+        part_counts[name] = part_counts.get(name, 0) + 1
+        part = f"{name}/{part_counts[name]}"
+        if part in units:
+            row.refuse("id", f"the part would be called {shown(part)}, which stands already")
+        quantity_wh = units[name][1] - units[name][0]
+        if row["quantity_wh"] >= quantity_wh:
+            row.refuse(
+                "quantity_wh", f"expected less than the {quantity_wh} Wh of {shown(name)}, found {row['quantity_wh']}"
+            )
+        units[part], units[name] = split_range(*units[name], row["quantity_wh"])
+        parents[part] = name
+    return {
+        "certificates": [
+            {"id": name, "parent": parents[name], "unit_start": start, "unit_end": end, "quantity_wh": end - start}
+            for name, (start, end) in units.items()
+        ]
+    }
+
+
+def match_certificates(text: str) -> dict[str, Any]:
+    """Which certificates cover which consumption of the same slot, each unit and each consumed Wh once, in their order.
+
+    {"certificates": [{"id", "slot", "quantity_wh", "unit_start"}], "consumption": [{"account", "slot", "import_wh"}]};
+    `unit_start` may be left out (0). Gives {"matches": [{"id", "account", "slot", "quantity_wh", "unit_start", "unit_end"}],
+    "certificates": [{"id", "matched_wh", "left_wh"}], "consumption": [{"account", "slot", "matched_wh", "open_wh"}]}.
+    Raises InputFault.
+    """
+    record = parse_object(text, ("certificates", "consumption"))
+    produced = read_table(record, "certificates", _CERTIFICATE)
+    consumed = read_table(record, "consumption", _CONSUMPTION)
+    require_unique(produced, "id")
+    seen: set[tuple[str, int]] = set()
+    for row in consumed:
+        if (row["account"], row["slot"]) in seen:
+            row.refuse("account", f"{shown(row['account'])} has consumption of slot {row['slot']} already")
+        seen.add((row["account"], row["slot"]))
+    left = [(row["unit_start"], row["unit_start"] + row["quantity_wh"]) for row in produced]
+    open_wh = [row["import_wh"] for row in consumed]
+    matches: list[dict[str, Any]] = []
+    for place, other, wh in match_hourly(
+        [(row["id"], row["slot"], row["quantity_wh"]) for row in produced],
+        [(row["account"], row["slot"], row["import_wh"]) for row in consumed],
+    ):
+        taken, left[place] = split_range(*left[place], wh)
+        open_wh[other] -= wh
+        claim = {"id": produced[place]["id"], "account": consumed[other]["account"], "slot": consumed[other]["slot"]}
+        matches.append({**claim, "quantity_wh": wh, "unit_start": taken[0], "unit_end": taken[1]})
+    return {
+        "matches": matches,
+        "certificates": [
+            {"id": row["id"], "matched_wh": row["quantity_wh"] - (end - start), "left_wh": end - start}
+            for row, (start, end) in zip(produced, left, strict=True)
+        ],
+        "consumption": [
+            {"account": row["account"], "slot": row["slot"], "matched_wh": row["import_wh"] - wh, "open_wh": wh}
+            for row, wh in zip(consumed, open_wh, strict=True)
+        ],
+    }

@@ -91,8 +91,8 @@ def certificates() -> None:
 @click.option("--input", "file", required=True, type=file_type, help="JSON with certificates and splits; - is stdin.")
 @json_option
 def split(file: Path, as_json: bool) -> None:
-    """Split certificates, by the certificates contract itself."""
-    from gridbft.certificate_books import split_certificates
+    """Split certificates, by the function that the certificates contract runs."""
+    from gridbft.offline import split_certificates
 
     found = run_offline(split_certificates, file, as_json)
     if as_json:
@@ -107,8 +107,8 @@ def split(file: Path, as_json: bool) -> None:
 @click.option("--input", "file", required=True, type=file_type, help="JSON with certificates and consumption.")
 @json_option
 def match(file: Path, as_json: bool) -> None:
-    """Retire certificates for consumption of the same slot, by the certificates contract itself."""
-    from gridbft.certificate_books import match_certificates
+    """Find the consumption of the same slot that certificates cover, by the contract's own function."""
+    from gridbft.offline import match_certificates
 
     found = run_offline(match_certificates, file, as_json)
     if as_json:

@@ -96,7 +96,7 @@ def test_certificates_are_split_and_matched_from_files(tmp_path: Path) -> None:
     assert "c/1" in run(tmp_path / "split.json", book, "certificates", "split", "--input").stdout
     made = {"certificates": [{"id": "c", "slot": 9, "quantity_wh": 10}], "consumption": []}
     result = run(tmp_path / "match.json", made, "certificates", "match", "--json", "--input")
-    assert json.loads(result.stdout)["certificates"] == [{"id": "c", "retired_wh": 0, "left_wh": 10}]
+    assert json.loads(result.stdout)["certificates"] == [{"id": "c", "matched_wh": 0, "left_wh": 10}]
     bad = run(tmp_path / "match.json", {"certificates": [], "consumption": [{}]}, "certificates", "match", "--input")
     assert (bad.exit_code, bad.stdout) == (2, "")
     assert "consumption, row 1, account: is missing" in bad.stderr
