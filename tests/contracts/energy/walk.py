@@ -29,35 +29,85 @@ ZONES = ("a", "b")
 EVERYBODY = (*TRADERS, OPERATOR, METER_OPERATOR, ISSUER, STRANGER)
 ACCOUNTS = (*TRADERS, STRANGER, "neutrality")
 PROJECTS = ("forest", "stove")
-METERS = (*map(load_of, TRADERS), *map(pv_of, TRADERS))
+SLOT_MS = 900_000
+BRP, SUPPLIER, AGGREGATOR = TRADERS[0], TRADERS[3], TRADERS[2]
+BATTERY = "B-0001"
+METERS = (*map(load_of, TRADERS), BATTERY, *map(pv_of, TRADERS))
+
+OPERATORS_FUNCTIONS = (
+    *("mint", "burn", "set_credit_limit", "clear", "post_price", "settle", "close_slot", "switch_brp", "set_rules"),
+    *("activate", "set_zone", "set_connection", "set_fee", "set_envelope", "set_capacity", "expire_orders", "serve"),
+    *("set_correction_window",),
+)
+ISSUERS_FUNCTIONS = ("issue", "withdraw_units", "reconcile", "verify_vintage", "issue_carbon", "expire_units")
 
 # The account that may call a function; now and then somebody else tries.
 RIGHTFUL = {
-    **dict.fromkeys(["mint", "burn", "set_credit_limit", "clear", "post_price", "settle", "close_slot"], OPERATOR),
+    **dict.fromkeys(OPERATORS_FUNCTIONS, OPERATOR),
     **dict.fromkeys(["submit"], METER_OPERATOR),
-    **dict.fromkeys(["issue"], ISSUER),
+    **dict.fromkeys(ISSUERS_FUNCTIONS, ISSUER),
+}
+# Names of this module for functions that share one with another contract.
+NAMES = {
+    "expire_orders": "expire",
+    "withdraw_units": "withdraw",
+    "expire_units": "expire",
+    "withdraw_offer": "withdraw",
 }
 # How often each function is called, out of the sum: orders are common, settlements rare, or no book would ever cross.
 WEIGHTS = {
+    ("registry", "switch_brp"): 2,
+    ("registry", "switch_supplier"): 3,
+    ("registry", "delegate"): 1,
+    ("registry", "end_delegation"): 1,
+    ("grid", "set_connection"): 2,
+    ("grid", "set_fee"): 1,
+    ("grid", "set_envelope"): 1,
+    ("grid", "set_capacity"): 3,
     ("market", "place_order"): 40,
+    ("market", "place_order_for"): 3,
     ("market", "cancel_order"): 5,
+    ("market", "amend_order"): 4,
     ("market", "clear"): 8,
+    ("market", "reserve"): 1,
+    ("continuous", "place"): 25,
+    ("continuous", "cancel"): 4,
+    ("continuous", "expire_orders"): 3,
+    ("bilateral", "offer"): 6,
+    ("bilateral", "accept"): 6,
+    ("bilateral", "withdraw_offer"): 2,
+    ("resort", "set_tariff"): 2,
+    ("resort", "serve"): 4,
     ("payments", "transfer"): 6,
     ("payments", "mint"): 5,
     ("payments", "burn"): 3,
     ("payments", "set_credit_limit"): 2,
     ("payments", "charge"): 1,
     ("payments", "hold"): 1,
-    ("metering", "submit"): 12,
+    ("balancing", "set_rules"): 1,
+    ("balancing", "activate"): 4,
+    ("metering", "submit"): 14,
     ("metering", "close_slot"): 2,
+    ("metering", "set_correction_window"): 1,
     ("imbalance", "post_price"): 6,
-    ("imbalance", "settle"): 8,
+    ("imbalance", "settle"): 10,
     ("imbalance", "pay_arrears"): 4,
     ("certificates", "issue"): 14,
     ("certificates", "transfer"): 14,
+    ("certificates", "split"): 5,
+    ("certificates", "lock"): 5,
+    ("certificates", "unlock"): 1,
+    ("certificates", "buy"): 7,
     ("certificates", "retire"): 12,
     ("certificates", "retire_many"): 4,
+    ("certificates", "charge"): 4,
+    ("certificates", "withdraw_units"): 2,
+    ("certificates", "expire_units"): 1,
+    ("certificates", "reconcile"): 3,
+    ("certificates", "verify_vintage"): 2,
+    ("certificates", "issue_carbon"): 3,
 }
+CALLS, CALL_WEIGHTS = list(WEIGHTS), list(WEIGHTS.values())
 
 
 def slot_for(rng: Random, function: str, now: int) -> int:
@@ -66,7 +116,7 @@ def slot_for(rng: Random, function: str, now: int) -> int:
         return rng.choice(SLOTS)
     if function == "issue":
         return max(0, now - rng.randint(1, 3))
-    if function in ("place_order", "submit"):
+    if function in ("place_order", "place_order_for", "place", "offer", "activate", "submit"):
         return now
     return max(0, now - 1)
 
@@ -78,6 +128,40 @@ def arguments(rng: Random, function: str, now: int) -> tuple[Any, ...]:
     match function:
         case "place_order":
             return zone, slot, rng.choice(["buy", "sell"]), rng.randint(0, 3_000), rng.randint(0, 120)
+        case "place_order_for":
+            return account, zone, slot, rng.choice(["buy", "sell"]), rng.randint(0, 3_000), rng.randint(0, 120)
+        case "amend_order":
+            return (
+                rng.randint(1, 2 * now + 2) * 1_000_000 + rng.randint(0, 5),
+                rng.randint(0, 3_000),
+                rng.randint(0, 120),
+            )
+        case "place":
+            side, attribute = rng.choice(
+                [("buy", ""), ("buy", "renewable"), ("buy", "feeder"), ("sell", ""), ("sell", "")]
+            )
+            return zone, slot, side, rng.randint(0, 3_000), rng.randint(0, 120), attribute
+        case "cancel":
+            return (rng.randint(1, 30),)
+        case "expire_orders" | "serve":
+            return zone, slot
+        case "offer":
+            return (
+                zone,
+                slot,
+                rng.choice(TRADERS),
+                rng.randint(0, 3_000),
+                rng.randint(0, 120),
+                now * SLOT_MS + 1_000_000,
+            )
+        case "accept" | "withdraw_offer":
+            return (rng.randint(1, 8),)
+        case "set_tariff":
+            return rng.randint(50, 150), rng.randint(0, 60)
+        case "reserve":
+            return account, slot, amount_micros, amount_micros
+        case _ if function in SETTINGS:
+            return setting(rng, function, now)
         case "cancel_order":
             return (rng.randint(1, 2 * now + 2) * 1_000_000 + rng.randint(0, 5),)
         case "clear":
@@ -97,17 +181,58 @@ def arguments(rng: Random, function: str, now: int) -> tuple[Any, ...]:
         case "post_price":
             return slot, rng.randint(-200, 200)
         case "issue":
-            return rng.choice(METERS[3:]), slot, rng.randint(0, 250)
+            return rng.choice(METERS[4:]), slot, rng.randint(0, 250)
         case "pay_arrears":
             return (amount_micros,)
         case _:
             return (slot,)
 
 
+SETTINGS = (
+    *("switch_brp", "switch_supplier", "delegate", "end_delegation", "set_connection", "set_fee", "set_envelope"),
+    *("set_capacity", "set_rules", "activate", "set_correction_window", "verify_vintage", "issue_carbon"),
+)
+
+
+def setting(rng: Random, function: str, now: int) -> tuple[Any, ...]:
+    """Arguments of what an operator, an issuer or a participant sets up."""
+    account, zone, slot = rng.choice(TRADERS), rng.choice(ZONES), rng.choice([now, now + 1])
+    match function:
+        case "switch_brp":
+            return account, rng.choice([BRP, ""]), slot
+        case "switch_supplier":
+            return account, SUPPLIER, slot
+        case "delegate":
+            return (AGGREGATOR,)
+        case "set_connection":
+            return account, rng.choice(["f1", "f2"]), zone
+        case "set_fee":
+            return rng.choice(["feeder", "zone", "across"]), rng.randint(0, 30), rng.choice([0, 50_000])
+        case "set_envelope":
+            return account, slot, rng.randint(0, 20_000), rng.randint(0, 20_000)
+        case "set_capacity":
+            return *rng.choice([("a", "b"), ("b", "a")]), slot, rng.randint(0, 5_000)
+        case "set_rules":
+            rules = rng.choice(["single", "dual", "none"]), rng.choice(["highest", "average", "reference"])
+            return *rules, rng.randint(0, 20), rng.choice([0, 30_000]), rng.choice([0, 50_000])
+        case "activate":
+            return account, slot, rng.randint(-500, 500), rng.randint(-50, 150), ""
+        case "set_correction_window":
+            return (rng.choice([0, 2_000_000, 10**9]),)
+        case "verify_vintage":
+            return rng.choice(PROJECTS), 2020, rng.randint(0, 500)
+        case "issue_carbon":
+            return rng.choice(PROJECTS), 2020, rng.randint(0, 100)
+        case _:
+            return ()
+
+
 def reading(rng: Random, slot: int) -> tuple[str, int, int, int, str]:
     meter = rng.choice(METERS)
     energy_wh = rng.randint(0, 5_000)
     quality = rng.choice(["DIRECT", "DIRECT", "ESTIMATED", "CORRECTED"])
+    if meter == BATTERY:
+        return (meter, slot, energy_wh // 2, energy_wh // 4, quality)
     return (meter, slot, energy_wh, 0, quality) if meter[0] == "L" else (meter, slot, 0, energy_wh, quality)
 
 
@@ -115,28 +240,47 @@ Call = tuple[str, str, str, tuple[Any, ...]]  # sender, contract, function, argu
 
 
 def random_call(rng: Random, network: Network, now: int) -> Call:
-    contract, function = rng.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))[0]
+    contract, function = rng.choices(CALLS, CALL_WEIGHTS)[0]
     sender = rng.choice(TRADERS)
     if function in RIGHTFUL:
         sender = RIGHTFUL[function]
     if rng.random() < 0.1:
         sender = rng.choice(EVERYBODY)
-    if contract == "certificates" and function != "issue":
+    if contract == "resort" and function == "set_tariff":
+        sender = SUPPLIER
+    if function == "place_order_for":
+        sender = AGGREGATOR
+    if contract == "certificates" and function not in ("issue", *SETTINGS):
         return certificate_call(rng, network, sender, function)
     return sender, contract, function, arguments(rng, function, now)
 
 
 def certificate_call(rng: Random, network: Network, sender: str, function: str) -> Call:
-    """Moves or retires a certificate, mostly one that there is, mostly by its owner."""
+    """Moves or ends a certificate, mostly one that there is, mostly by its owner."""
     certificate_id, slot = rng.randint(1, network.see("certificates", "certificate_count") + 1), rng.choice(SLOTS)
     record = network.see("certificates", "certificate", certificate_id)
+    device = pv_of(rng.choice(TRADERS))
     if record is not None and rng.random() < 0.8:
-        slot, sender = record[3], record[6]
+        slot, device = record.slot, record.device
+        if function not in ISSUERS_FUNCTIONS and function != "buy":
+            sender = record.owner
     quantity_wh = rng.randint(0, 250)
-    if function == "transfer":
-        return sender, "certificates", function, (certificate_id, quantity_wh, rng.choice(ACCOUNTS))
     row = (certificate_id, quantity_wh, rng.choice(TRADERS), "purpose", slot)
-    return sender, "certificates", function, row if function == "retire" else ([row, row],)
+    sale = network.see("certificates", "sale", certificate_id)
+    args: tuple[Any, ...] = {
+        "transfer": (certificate_id, quantity_wh, rng.choice(ACCOUNTS)),
+        "split": (certificate_id, quantity_wh),
+        "lock": (certificate_id, rng.randint(0, 100), rng.choice(["", "", rng.choice(TRADERS)])),
+        "unlock": (certificate_id,),
+        "buy": (certificate_id, sale[0] if sale is not None else 1),
+        "retire": row,
+        "retire_many": ([row, row],),
+        "charge": (certificate_id, quantity_wh, BATTERY),
+        "withdraw_units": (certificate_id, rng.randint(0, 60), "reason"),
+        "expire_units": (certificate_id,),
+        "reconcile": (device, slot, [certificate_id]),
+    }[function]
+    return sender, "certificates", function, args
 
 
 def walk(seed: int, calls: int) -> Counter[str]:
@@ -144,22 +288,36 @@ def walk(seed: int, calls: int) -> Counter[str]:
     return walk_over(Network(people=TRADERS, deposit_micros=300), seed, calls)
 
 
+def furnish(network: Network) -> None:
+    """Roles, a battery, two carbon projects: what the walks use beyond a plain network. The supplier is a participant."""
+    network.act(OPERATOR, "payments", "set_credit_limit", "neutrality", 5_000)
+    for account, role in ((BRP, "BRP"), (SUPPLIER, "SUPPLIER"), (AGGREGATOR, "AGGREGATOR")):
+        network.act(OPERATOR, "registry", "grant", account, role)
+    network.act(SUPPLIER, "resort", "set_tariff", 100, 30)
+    network.act(OPERATOR, "registry", "register_meter", BATTERY, TRADERS[0], "battery", "0", 20_000)
+    network.act(ISSUER, "certificates", "describe_device", BATTERY, "", 0, 900_000)
+    for project in PROJECTS:
+        network.act(ISSUER, "certificates", "register_project", project, TRADERS[1], "method", "there", "", 0)
+
+
 def walk_over(network: Network, seed: int, calls: int) -> Counter[str]:
     """Makes the calls of a seed and checks after each; returns how often each event and each refusal happened."""
     rng = Random(seed)
-    network.act(OPERATOR, "payments", "set_credit_limit", "neutrality", 5_000)
+    furnish(network)
     reached: Counter[str] = Counter()
     for number in range(calls):
         sender, contract, function, args = random_call(rng, network, number * len(SLOTS) // calls)
         before = len(network.world.events)
+        network.world.time_ms = number * len(SLOTS) * SLOT_MS // calls
         try:
-            network.act(sender, contract, function, *args)
+            network.act(sender, contract, NAMES.get(function, function), *args)
         except ContractError as refusal:
             reached[f"{function} refused: {refusal.code}"] += 1
             assert len(network.world.events) == before
             continue
         reached.update(f"{event.contract}.{event.name}" for event in network.world.events[before:])
         check_money(network)
+    check_holds(network)
     for slot in SLOTS:
         check_slot(network, slot)
     check_units(network, SLOTS)
@@ -168,7 +326,7 @@ def walk_over(network: Network, seed: int, calls: int) -> Counter[str]:
 
 def check_money(network: Network) -> None:
     assert network.money_residual() == 0
-    for account in (*TRADERS, STRANGER, "neutrality"):
+    for account in (*TRADERS, STRANGER, "neutrality", "grid"):
         assert network.balance(account) >= -network.see("payments", "credit_limit", account)
         assert network.see("payments", "held", account) >= 0
     owed = sum(event["arrears_micros"] for event in last_by_account(network))
@@ -182,27 +340,58 @@ def last_by_account(network: Network) -> list[dict[str, Any]]:
 def check_slot(network: Network, slot: int) -> None:
     positions = network.see("market", "positions", list(TRADERS), slot)
     assert sum(bought for bought, _ in positions) == sum(sold for _, sold in positions)
-    cleared = [event["quantity_wh"] for event in network.events("Cleared") if event["slot"] == slot]
-    assert sum(cleared) == sum(bought for bought, _ in positions)
+    trades = [event for event in (*network.events("Traded"), *network.events("Served")) if event["slot"] == slot]
+    for account, (bought, sold) in zip(TRADERS, positions, strict=True):
+        assert bought == sum(event["quantity_wh"] for event in trades if event["buyer"] == account)
+        assert sold == sum(event["quantity_wh"] for event in trades if event["seller"] == account)
     for zone in ZONES:
         check_orders(network, zone, slot)
-    held = sum(network.see("payments", "helds", list(TRADERS)))
-    standing = [
-        row[1]
-        for one in SLOTS
-        for zone in ZONES
-        for row in network.see("market", "orders_of_product", zone, one, 0, 99)
-    ]
-    assert held == sum(row[2] * row[3] // 1000 for row in standing if row[6] == "OPEN" and row[1] == "buy")
+    check_flows(network, slot)
     totals = network.see("imbalance", "slot_totals", slot)
     if totals is not None:
-        amounts = [network.see("imbalance", "settlement", account, slot)[6] for account in TRADERS]
-        assert sum(amounts) + totals[5] == 0
+        amounts = [network.see("imbalance", "settlement", account, slot).amount_micros for account in TRADERS]
+        assert sum(amounts) + totals.neutrality_micros == 0
+        posted = [event["amount_micros"] for event in network.events("Settled") if event["slot"] == slot]
+        later = [event["difference_micros"] for event in network.events("Resettled") if event["slot"] == slot]
+        assert sum(posted) + sum(later) == sum(amounts)
+
+
+def check_flows(network: Network, slot: int) -> None:
+    for source, sink in (ZONES, ZONES[::-1]):
+        assert network.see("grid", "free_capacity", source, sink, slot) >= 0
+
+
+def check_holds(network: Network) -> None:
+    """What is held is what open orders can cost at most, less what continuous ones have paid."""
+    called = [
+        row[1].hold_id
+        for one in SLOTS
+        for zone in ZONES
+        if network.see("market", "is_open", zone, one)
+        for row in network.see("market", "orders_of_product", zone, one, 0, 999)
+        if row[1].state == "OPEN"
+    ]
+    resting = [
+        network.see("continuous", "order", row[0])
+        for one in SLOTS
+        for zone in ZONES
+        for side in network.see("continuous", "book", zone, one)
+        for row in side
+    ]
+    hold_ids = [hold_id for hold_id in (*called, *(one.hold_id for one in resting)) if hold_id != 0]
+    found = [network.see("payments", "held_by", hold_id) for hold_id in hold_ids]
+    assert sum(network.see("payments", "helds", list(TRADERS))) == sum(one.amount_micros for one in found)
+    for one in resting:
+        assert 0 < one.left_wh <= one.quantity_wh
+        if one.hold_id != 0:
+            amount_micros = network.see("payments", "held_by", one.hold_id).amount_micros
+            assert amount_micros >= one.left_wh * one.limit_micros_per_kwh // 1000
 
 
 def check_orders(network: Network, zone: str, slot: int) -> None:
-    trades = [event for event in network.events("Traded") if (event["zone"], event["slot"]) == (zone, slot)]
-    for order_id, row in network.see("market", "orders_of_product", zone, slot, 0, 99):
+    everything = [event for event in network.world.events if event.contract == "market" and event.name == "Traded"]
+    trades = [one.fields for one in everything if (one.fields["zone"], one.fields["slot"]) == (zone, slot)]
+    for order_id, row in network.see("market", "orders_of_product", zone, slot, 0, 999):
         account, side, quantity, limit, filled = row[:5]
         mine = [one for one in trades if order_id in (one["buy_order"], one["sell_order"])]
         assert sum(one["quantity_wh"] for one in mine) == filled <= quantity
