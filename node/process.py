@@ -84,7 +84,7 @@ async def prepare(loaded: LoadedHome) -> int | None:
         kv = LevelKV(home.db)
         undo.callback(kv.close)
         try:
-            if BlockStore(kv).head() is None and not home.guard.exists():
+            if not loaded.config.signer and BlockStore(kv).head() is None and not home.guard.exists():
                 OS_DISK.replace(home.guard, b"")  # no chain and no guard: this disk remembers nothing, and says so
             return await begin_from_snapshot(
                 kv, loaded.genesis, loaded.wallet.address_bytes, loaded.tls, gap, home.path

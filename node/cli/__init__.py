@@ -27,6 +27,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "verify": ("node.cli.verify", "verify", "Check a proof file against a genesis, with no network."),
     "init": ("node.cli.init", "init", "Make a validator's home."),
     "signer": ("node.cli.signer", "signer", "Hold a validator's key and its guard in a process of its own."),
+    "gov": ("node.cli.gov", "gov", "Propose and vote as a validator."),
+    "halt": ("node.cli.gov", "halt", "Propose that the chain stops after a height."),
+    "evidence": ("node.cli.gov", "evidence", "List validators that were caught signing twice."),
+    "prune": ("node.cli.upkeep", "prune", "Forget old blocks of a stopped node."),
+    "rollback": ("node.cli.upkeep", "rollback", "Take back the last block of a stopped node."),
+    "doctor": ("node.cli.upkeep", "doctor", "Examine a stopped node's files."),
     "start": ("node.cli.start", "start", "Run a validator."),
 }
 

@@ -1,0 +1,210 @@
+"""`gridbft gov` and `gridbft halt`: a validator proposes, votes and looks, by its own key; `gridbft evidence` lists faults."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgpack
+
+from chain.evidence import decode_evidence
+from chain.governance import NAME
+from chain.system import EVIDENCE_AT, EVIDENCE_COUNT
+from consensus.evidence import DoubleVote, offender
+from gridbft.blocking import BlockingClient
+from gridbft.requests import make_call
+from gridbft.wallet import Wallet
+from node.cli.network import Network, find_network
+from node.cli.output import FAILURE, InputError, faults, json_option, print_facts, print_json, print_table, show
+from node.cli.session import connect
+from node.cli.unlock import passphrase_option, unlocking
+from node.config import ConfigError, read_config
+from node.home import Home
+
+PAGE = 100
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def options(command: _Command) -> _Command:
+    """Who speaks and to which nodes."""
+    for option in (
+        json_option,
+        passphrase_option,
+        click.option(
+            "--nodes", help="Addresses of nodes, HOST:PORT,HOST:PORT (else the home's, or the network file's)."
+        ),
+        click.option("--from", "key", metavar="KEYNAME", help="The validator's key, by its name among --keys."),
+        click.option("--keys", "keys_folder", type=click.Path(path_type=Path), help="Folder of keys."),
+        click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="The validator's home: its key."),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def session(
+    nodes: str | None, key: str | None, keys_folder: Path | None, home: Path | None, signs: bool
+) -> Iterator[BlockingClient]:
+    """A client that signs as the validator. Raises InputError where it is not said who speaks."""
+    if home is not None:
+        try:
+            config = read_config(Home(home).config)
+        except ConfigError as error:
+            raise InputError(str(error)) from error
+        nodes = nodes or config.client_address
+    network: Network = find_network(nodes, keys_folder)
+    wallet: Wallet | None = None
+    if signs and home is not None:
+        wallet = Wallet.load(Home(home).key, unlocking())
+    elif signs and key is not None:
+        wallet = network.keyring().get(key)
+    elif signs:
+        raise InputError("who speaks? give --home DIR of the validator, or --from KEYNAME")
+    with connect(network, wallet) as client:
+        yield client
+
+
+def submit(function: str, *args: Any, who: dict[str, Any], as_json: bool) -> None:
+    with faults(as_json), session(**who, signs=True) as client:
+        receipt = client.submit(make_call(NAME, function, *args))
+        result = receipt.results[0] if receipt.ok and receipt.results else None
+        if as_json:
+            print_json({"ok": receipt.ok, "code": receipt.code, "result": result, "tx_id": receipt.tx_id})
+        else:
+            click.echo(f"{NAME}.{function}: {show(result) if receipt.ok else receipt.code}")
+        if not receipt.ok:
+            sys.exit(FAILURE)
+
+
+@click.group()
+def gov() -> None:
+    """Propose, vote and look at proposals of the validators. More than two thirds of the power decide."""
+
+
+@gov.group()
+def propose() -> None:
+    """Make a proposal, and vote for it. The result is its number."""
+
+
+@propose.command()
+@click.argument("public_key")
+@click.option("--name", required=True, help="A name for people.")
+@click.option("--role", default="utility", show_default=True)
+@click.option("--power", required=True, type=click.IntRange(min=0), help="0 makes it an observer.")
+@click.option("--peer-address", required=True, help="HOST:PORT where other members reach it.")
+@click.option("--certificate", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@options
+def member(
+    public_key: str, name: str, role: str, power: int, peer_address: str, certificate: Path, as_json: bool, **who: Any
+) -> None:
+    """Add or change a member; CERTIFICATE is its tls.crt."""
+    pem = certificate.read_text(encoding="utf-8")
+    submit("propose_member", public_key, name, role, power, peer_address, pem, who=who, as_json=as_json)
+
+
+@propose.command()
+@click.argument("public_key")
+@options
+def removal(public_key: str, as_json: bool, **who: Any) -> None:
+    """Remove a member and its vote."""
+    submit("propose_removal", public_key, who=who, as_json=as_json)
+
+
+@propose.command()
+@click.argument("name")
+@click.argument("value", type=click.IntRange(min=0))
+@options
+def parameter(name: str, value: int, as_json: bool, **who: Any) -> None:
+    """Change a parameter of the chain."""
+    submit("propose_parameter", name, value, who=who, as_json=as_json)
+
+
+@propose.command("halt")
+@click.argument("height", type=click.IntRange(min=0))
+@options
+def propose_halt(height: int, as_json: bool, **who: Any) -> None:
+    """Stop the chain after HEIGHT; 0 takes a halt back."""
+    submit("propose_halt", height, who=who, as_json=as_json)
+
+
+@gov.command()
+@click.argument("proposal_id", type=click.IntRange(min=1))
+@click.option("--yes/--no", "approve", required=True, help="For it, or against it.")
+@options
+def vote(proposal_id: int, approve: bool, as_json: bool, **who: Any) -> None:
+    """Vote on a proposal; gives its status then."""
+    submit("vote", proposal_id, approve, who=who, as_json=as_json)
+
+
+@gov.command("list")
+@options
+def list_(as_json: bool, **who: Any) -> None:
+    """Show all proposals."""
+    with faults(as_json), session(**who, signs=False) as client:
+        found: list[dict[str, Any]] = []
+        while page := client.query(NAME, "proposals", len(found) + 1, PAGE):
+            found += page
+    if as_json:
+        print_json({"ok": True, "proposals": found})
+        return
+    rows = [[str(p["id"]), p["kind"], show(_short(p["subject"])), p["status"], str(len(p["votes"]))] for p in found]
+    print_table("", ["id", "kind", "subject", "status", "votes"], rows, ["id", "votes"])
+
+
+@gov.command("show")
+@click.argument("proposal_id", type=click.IntRange(min=1))
+@options
+def show_(proposal_id: int, as_json: bool, **who: Any) -> None:
+    """Show one proposal and who voted."""
+    with faults(as_json), session(**who, signs=False) as client:
+        found = client.query(NAME, "proposal", proposal_id)
+    if as_json:
+        print_json({"ok": True, "proposal": found})
+    else:
+        print_facts([(name, show(value)) for name, value in found.items()])
+
+
+def _short(subject: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in subject.items() if name != "certificate"}
+
+
+@click.command()
+@click.option("--height", required=True, type=click.IntRange(min=0), help="The last height; 0 takes a halt back.")
+@options
+def halt(height: int, as_json: bool, **who: Any) -> None:
+    """Propose that the chain stops after a height. It does when more than two thirds of the power vote for it."""
+    submit("propose_halt", height, who=who, as_json=as_json)
+
+
+@click.command()
+@options
+def evidence(as_json: bool, **who: Any) -> None:
+    """List the validators that were caught signing twice, as blocks took the evidence."""
+    with faults(as_json), session(**who, signs=False) as client:
+        total = int.from_bytes(client.state(EVIDENCE_COUNT) or b"", "big")
+        records = [client.state(EVIDENCE_AT + n.to_bytes(8, "big")) for n in range(total)]
+    found = [_fault(n, *msgpack.unpackb(raw)) for n, raw in enumerate(records) if raw is not None]
+    if as_json:
+        print_json({"ok": True, "evidence": found})
+        return
+    columns = ["number", "block", "validator", "kind", "height", "round"]
+    print_table("", columns, [[str(f[c]) for c in columns] for f in found], ["number", "block", "height", "round"])
+
+
+def _fault(number: int, block: int, raw: bytes) -> dict[str, Any]:
+    fault = decode_evidence(raw)
+    kind = fault.first.kind.name.lower() if isinstance(fault, DoubleVote) else "proposal"
+    return {
+        "number": number,
+        "block": block,
+        "validator": offender(fault).hex(),
+        "kind": kind,
+        "height": fault.first.height,
+        "round": fault.first.round,
+        "evidence": raw,
+    }
