@@ -10,6 +10,7 @@ from itertools import islice
 
 from chain import merkle
 from chain.block import decode_block
+from chain.evidence import validators_at
 from chain.genesis import Genesis, GenesisError, load_genesis
 from chain.hashes import ZERO_HASH, digest
 from chain.kv import KV, StoreError
@@ -18,9 +19,13 @@ from chain.memory import MemoryKV
 from chain.overlay import Writes
 from chain.snapshot import CHUNK_BYTES, decode_offer
 from chain.statetree import StateTree
-from chain.store import GENESIS, RESTORING, TREE, BlockStore, CorruptStoreError, Head
+from chain.store import GENESIS, RESTORING, TREE, BlockStore, CorruptStoreError, Head, StateReader
+from consensus.commits import verify_commit
+from consensus.types import Height
+from contracts.runtime.api import StateView
 from gridbft.errors import WalletError
 from gridbft.wallet import key_info
+from node import ed25519
 from node.certs import CertificateError, certificate_digest
 from node.config import ConfigError, read_config
 from node.home import Home, HomeLock
@@ -187,7 +192,7 @@ def examine_store(kv: KV, genesis: Genesis | None) -> Iterator[Finding]:
         yield _wrong("db", "it holds another network's chain: put the right genesis.json, or move db/ away")
         return
     for height in range(store.earliest(), head.height + 1):
-        fault = block_fault(store, height, head)
+        fault = block_fault(store, StateReader(kv), height, head)
         if fault is not None:
             yield _wrong("db", f"block {height}: {fault}; {RESYNC}")
     root = state_root(store)
@@ -200,8 +205,8 @@ def examine_store(kv: KV, genesis: Genesis | None) -> Iterator[Finding]:
     yield _fine("db", f"the chain stands at height {head.height}; blocks are kept from {store.earliest()} on")
 
 
-def block_fault(store: BlockStore, height: int, head: Head) -> str | None:
-    """What is wrong with a kept block, or None: its bytes, its lists, its parent, its receipts."""
+def block_fault(store: BlockStore, view: StateView, height: int, head: Head) -> str | None:
+    """What is wrong with a kept block, or None: its bytes, its lists, its commit, its parent, its receipts."""
     try:
         raw, header, receipts = store.block_bytes(height), store.header(height), store.receipts(height)
         if raw is None or header is None or receipts is None:
@@ -210,12 +215,24 @@ def block_fault(store: BlockStore, height: int, head: Head) -> str | None:
         following = store.header(height + 1) if height < head.height else None
     except (CorruptStoreError, ValueError) as error:
         return str(error)
+    fault = commit_fault(store, view, height, header[0].chain_id)
+    if fault is not None:
+        return fault
     if height == head.height and _id_of(store, height) != head.block_id:
         return "it is not the block that the head names"
     if following is not None and following[0].parent != _id_of(store, height):
         return "the next block does not follow it"
     expected = following[0].receipt_root if following is not None else head.receipt_root
     return None if merkle.root(receipts) == expected else "its receipts are not those that were agreed on"
+
+
+def commit_fault(store: BlockStore, view: StateView, height: int, chain_id: str) -> str | None:
+    """Why the commit does not prove the block, or None; every signature is checked."""
+    commit, validators = store.commit(height), validators_at(view, height)
+    if commit is None or validators is None:
+        return "its commit is missing"
+    error = verify_commit(commit, chain_id, validators, Height(height), commit.block_id, ed25519.verify)
+    return None if error is None else f"its commit proves nothing: {error.detail}"
 
 
 def _id_of(store: BlockStore, height: int) -> bytes | None:
