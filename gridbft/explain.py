@@ -291,7 +291,7 @@ def _metered_reason(ground: Ground, slot: int, mine: Mapping[str, Any], event: H
     """The readings that stood when the settlement ran."""
     standing = []
     for (_, of_slot), rows in sorted(ground.readings.items()):
-        until = [r for r in rows if r.place < (event.height, event.index)]
+        until = [r for r in rows if r.place <= (event.height, event.index)]  # one transaction may bring and settle
         if of_slot == slot and until:
             standing.append(until[-1])
     sums = (sum(r.import_wh for r in standing), sum(r.export_wh for r in standing))

@@ -69,7 +69,7 @@ def overlap(one: range, other: range) -> range:
 def standing_readings(way: Way, rows: Sequence[Row]) -> tuple[Row, ...]:
     """The device's last reading of each slot before the certificate's units were issued."""
     issued = way.events[0]
-    found = {r.slot: r for r in rows if r.meter == way.device and r.place < (issued.height, issued.index)}
+    found = {r.slot: r for r in rows if r.meter == way.device and r.place <= (issued.height, issued.index)}
     return tuple(found[slot] for slot in way.slots if slot in found)
 
 

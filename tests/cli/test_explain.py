@@ -16,7 +16,7 @@ from chain.genesis import build_genesis, dump_genesis
 from gridbft.blocking import BlockingClient
 from node.cli import main
 from tests.gridbft.chain_node import ChainNode
-from tests.gridbft.energy_chain import ALICE, BOB, SLOT, market_chain
+from tests.gridbft.energy_chain import ALICE, BOB, SLOT, market_chain, varied_chain
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +123,26 @@ def test_a_genesis_that_gives_the_account_other_money_does_not_add_up(folder: Pa
     result = bill(node, BOB)
     assert result.exit_code == 1
     assert "the account should have" in result.stderr
+
+
+@pytest.mark.parametrize("account", [ALICE, BOB])
+def test_fees_flexibility_groups_and_re_settlements_add_up_to_the_money_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, account: str
+) -> None:
+    chain = varied_chain()
+    (folder / "genesis.json").write_text(dump_genesis(chain.genesis))
+    with ChainNode(chain) as node, BlockingClient(node.address) as client:
+        found = record(node, account)
+        money = client.query("payments", "balance", account) + client.query("payments", "held", account)
+    assert found["money"] == {"checked": True, "balance_and_holds_micros": money}
+    assert sum(leaf["amount_micros"] for leaf in leaves(found)) == found["amount_micros"] == money - 1_000_000
+    labels = [leaf["label"] for leaf in leaves(found)]
+    assert "imbalance" in labels
+    if account == BOB:
+        assert labels.count("grid fee") == labels.count("losses") == labels.count("bought") == 2
+        assert "re-settlement 1" in labels
+        again = leaves(found)[-1]
+        assert again["because"][0]["because"][0]["quality"] == "CORRECTED"
+        assert [reason["label"] for reason in again["because"]] == ["metered", "price", "balance group"]
+    else:
+        assert "activated" in labels

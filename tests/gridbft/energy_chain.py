@@ -16,7 +16,8 @@ ZONE = "feeder-1"
 
 def act(chain: Chain, sender: str, *calls: TxCall) -> None:
     """One block with one transaction, which must work."""
-    assert chain.grow(chain.tx(sender, *calls)) == [(True, "")]
+    outcome = chain.grow(chain.tx(sender, *calls))
+    assert outcome == [(True, "")], outcome
 
 
 @cache
@@ -45,4 +46,34 @@ def market_chain() -> Chain:
     act(chain, "bob", call("certificates", "retire", 2, 300, BOB, "the rest", SLOT))
     for _ in range(5):
         chain.grow()
+    return chain
+
+
+@cache
+def varied_chain() -> Chain:
+    """Grid fees, a continuous trade, a bilateral one, flexibility, a balance group and a corrected reading."""
+    chain = Chain(genesis(contracts=DEPLOYMENT_ORDER))
+    brp = address_of("carol")
+    act(
+        chain,
+        "operator",
+        call("registry", "grant", brp, "BRP"),
+        call("registry", "register_participant", ALICE, "Alice", brp),
+        call("registry", "register_participant", BOB, "Bob", brp),
+        call("registry", "register_meter", "pv-alice", ALICE, "pv", "bus-1", 20_000),
+        call("registry", "register_meter", "load-bob", BOB, "household", "bus-2", 11_000),
+        call("grid", "set_fee", "zone", 10_007, 30_000),
+    )
+    act(chain, "alice", call("bilateral", "offer", ZONE, SLOT, BOB, 333, 40_003, 2_000_000_000_000))
+    act(chain, "bob", call("bilateral", "accept", 1))
+    act(chain, "alice", call("market", "place_order", ZONE, SLOT, "sell", 1_000, 50_001))
+    act(chain, "bob", call("market", "place_order", ZONE, SLOT, "buy", 900, 90_007))
+    act(chain, "operator", call("market", "clear", ZONE, SLOT))
+    act(chain, "operator", call("balancing", "activate", ALICE, SLOT, 77, 120_011, "up"))
+    rows = [("pv-alice", SLOT, 0, 1_777, "DIRECT"), ("load-bob", SLOT, 1_403, 0, "ESTIMATED")]
+    act(chain, "operator", call("metering", "submit", rows))
+    settle = call("imbalance", "settle", SLOT)
+    act(chain, "operator", call("imbalance", "post_price", SLOT, 71_119), settle)
+    act(chain, "operator", call("metering", "submit", [("load-bob", SLOT, 2_003, 0, "CORRECTED")]), settle)
+    chain.grow()
     return chain
