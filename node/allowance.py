@@ -10,6 +10,9 @@ T = TypeVar("T")
 
 BURST_SECONDS = 2.0
 """A client that was quiet may have so many seconds' worth at once."""
+FINE_SECONDS = 0.01
+DEBT_SECONDS = 30.0
+"""No debt takes longer to pay: who stops to flood is served again after that."""
 MOST_KNOWN = 10_000
 
 
@@ -42,7 +45,7 @@ class Bucket:
 
     def take(self, count: float, now: float) -> None:
         self.fill(now)
-        self.tokens -= count
+        self.tokens = max(self.tokens - count, -self.rate * DEBT_SECONDS)
 
     def fill(self, now: float) -> None:
         self.tokens = min(self.most, self.tokens + (now - self.at) * self.rate)
@@ -82,6 +85,16 @@ class Account:
             (self.received.wait_s(now), "bytes_per_second"),
             (self.faults.wait_s(now), "faults_per_second"),
         )
+
+    def fine(self, limit: str, now: float) -> None:
+        """Asking on while in debt makes the debt longer."""
+        bucket = {
+            "requests_per_second": self.requests,
+            "transactions_per_second": self.transactions,
+            "bytes_per_second": self.received,
+            "faults_per_second": self.faults,
+        }.get(limit, self.requests)
+        bucket.take(max(1.0, bucket.rate * FINE_SECONDS), now)
 
     @property
     def is_idle(self) -> bool:

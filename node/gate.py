@@ -25,7 +25,8 @@ from node.allowance import Account, Accounts, ClientLimits, Rota
 from node.certs import CertificateError, certificate_digest
 
 PATIENCE_SECONDS = 2.0  # longer debts end in a refusal
-HELD_SECONDS = 5.0  # and that comes late, so that asking again and again is no use
+HELD_SECONDS = 20.0  # and that comes late, so that asking again and again is no use
+ANSWER_SECONDS = 0.25  # left of a caller's deadline, so that it gets the sentence
 CHECKED_AT_ONCE = 4  # batches whose signatures are checked; further ones wait for their client's turn
 FAULTS = frozenset({Code.MALFORMED.name, Code.BAD_SIGNATURE.name})
 
@@ -204,8 +205,9 @@ class Gate(_Interceptor):
 
     async def _refuse(self, context: Any, account: Account, limit: str, wait_s: float) -> NoReturn:
         self._count(limit)
-        account.requests.take(1, _now())
-        await asyncio.sleep(min(wait_s, HELD_SECONDS))
+        account.fine(limit, _now())
+        left = context.time_remaining()
+        await asyncio.sleep(min(wait_s, HELD_SECONDS, wait_s if left is None else max(0.0, left - ANSWER_SECONDS)))
         allowed = getattr(self._limits, limit)
         when = f"wait {wait_s:.0f} s and send less" if wait_s else "send smaller or fewer ones"
         await context.abort(

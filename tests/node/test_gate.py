@@ -28,7 +28,7 @@ from node.server import ClientServer
 
 @dataclass
 class Ledger(client_pb2_grpc.LedgerServiceServicer):
-    """Refuses transactions that begin with `x` as wrongly signed; counts what reached it."""
+    """Takes only transactions that begin as the tests' own do, refuses others as wrongly signed; counts what reached it."""
 
     seen: int = 0
     held: asyncio.Event = field(default_factory=asyncio.Event)
@@ -36,6 +36,10 @@ class Ledger(client_pb2_grpc.LedgerServiceServicer):
     async def Status(self, request: Any, context: Any) -> pb.StatusResponse:  # noqa: N802
         self.seen += 1
         return pb.StatusResponse(name="utility-1", chain_id="test")
+
+    async def Query(self, request: Any, context: Any) -> pb.QueryResponse:  # noqa: N802
+        self.seen += 1
+        return pb.QueryResponse()
 
     async def Submit(self, request: Any, context: Any) -> pb.SubmitResponse:  # noqa: N802
         self.seen += 1
@@ -54,7 +58,7 @@ class Ledger(client_pb2_grpc.LedgerServiceServicer):
 
 
 def _verdict(tx: bytes) -> pb.Verdict:
-    return pb.Verdict(code="BAD_SIGNATURE" if tx.startswith(b"x") else "")
+    return pb.Verdict(code="" if tx.startswith((b"good", b"t", b"slow")) else "BAD_SIGNATURE")
 
 
 @contextlib.asynccontextmanager
