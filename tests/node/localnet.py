@@ -59,7 +59,7 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def _make_home(path: Path, name: str, client_port: int, peer_port: int) -> Member:
+def make_home(path: Path, name: str, client_port: int, peer_port: int) -> Member:
     home = Home(path)
     path.mkdir(parents=True)
     wallet = Wallet.generate(name)
@@ -81,7 +81,7 @@ class Localnet:
     def make(cls, folder: Path, count: int) -> Localnet:
         ports = free_ports(2 * count)
         homes = tuple(folder / f"node-{n}" for n in range(count))
-        members = tuple(_make_home(h, h.name, ports[2 * n], ports[2 * n + 1]) for n, h in enumerate(homes))
+        members = tuple(make_home(h, h.name, ports[2 * n], ports[2 * n + 1]) for n, h in enumerate(homes))
         now_ms = time.time_ns() // 1_000_000
         genesis = build_genesis("test", now_ms, "EUR", members, ChainParams(), (("counter", CONTRACT),), ())
         for home in homes:
