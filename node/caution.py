@@ -125,11 +125,16 @@ def memory_for(machine: State, asker: ValidatorId) -> tuple[Vote, ...]:
     return tuple(dict.fromkeys(votes))
 
 
-def messages_of(machine: State, round_: Round) -> tuple[ProposalSeen | VoteSeen, ...]:
-    """What a machine held of a round, to feed another one with."""
+def messages_of(machine: State, round_: Round, me: ValidatorId | None) -> tuple[ProposalSeen | VoteSeen, ...]:
+    """What a machine held of a round, to feed another one with. What `me` itself said comes first: the votes of others
+    may carry the new machine into the round, and there it must not vote again."""
     held = machine.at(round_)
-    votes = [VoteSeen(v) for tally in (held.prevotes, held.precommits) for v in tally.lacking(0)]
-    return (*([ProposalSeen(held.proposal.proposal, held.proposal.timely)] if held.proposal else []), *votes)
+    votes = [v for tally in (held.prevotes, held.precommits) for v in tally.lacking(0)]
+    votes.sort(key=lambda v: v.validator != me)
+    own = sum(1 for v in votes if v.validator == me)
+    seen = [VoteSeen(v) for v in votes]
+    proposal = [ProposalSeen(held.proposal.proposal, held.proposal.timely)] if held.proposal else []
+    return (*seen[:own], *proposal, *seen[own:])
 
 
 def newest_lock(height: Height, validators: ValidatorSet, votes: Iterable[Vote]) -> LockRecord | None:

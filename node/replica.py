@@ -244,7 +244,7 @@ class Replica:
         self._machine = self._fresh_machine(rejoin.lock, rejoin.round)
         for block in list(self._blocks.values()):
             self._judge(block)
-        for message in messages_of(before, rejoin.round):
+        for message in messages_of(before, rejoin.round, self._me):
             self._feed(message)
         self._feed(machine_events.Begin())
 
@@ -322,6 +322,8 @@ class Replica:
     def _on_votes(self, peer: PeerId, votes: tuple[Vote, ...]) -> None:
         for vote in votes:
             if vote.height == self.height:
+                if not self._caution.settled:
+                    continue  # f + 1 votes would carry us into a round; they come again when our status says so
                 self._heard()
                 self._feed(machine_events.VoteSeen(vote))
             elif vote.height == self.height + 1:
@@ -336,6 +338,8 @@ class Replica:
         if proposal.height == self.height + 1:
             self._early.keep_proposal(peer, proposal, block)
         if proposal.height != self.height or proposal.proposer != self._machine.proposer(proposal.round):
+            return
+        if not self._caution.settled:
             return
         self._heard()
         block = block or self._blocks.get(proposal.block_id)
