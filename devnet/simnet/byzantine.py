@@ -105,6 +105,7 @@ class Byzantine(Machine):
     def _propose_two(self, proposal: Proposal, block: Block) -> None:
         one, rest = self._split()
         rival = with_time(block, block.header.time_ms + 1)
+        self.world.plot[proposal.height, proposal.round] = proposal.block_id, rival.id
         self.offer(proposal, block, one)
         self.offer(proposal, rival, rest)
         if self.world.random.random() < 0.3:
@@ -171,7 +172,11 @@ class Byzantine(Machine):
 
     def _vote(self, effect: SendVotes, vote: Vote) -> None:
         one, rest = self._split()
-        if "equivocate" in self.tricks:
+        plot = self.world.plot.get((vote.height, vote.round))
+        if "equivocate" in self.tricks and plot is not None and self.world.options.adversary_third:
+            self.send_votes(one, self.signed_vote(replace(vote, block_id=plot[0])))
+            self.send_votes(rest, self.signed_vote(replace(vote, block_id=plot[1])))
+        elif "equivocate" in self.tricks:
             other = None if vote.block_id is not None else self._some_block(vote)
             rival = self.signed_vote(replace(vote, block_id=other))
             self.send_votes(one, vote)
@@ -288,7 +293,11 @@ class Byzantine(Machine):
         return [m for m in self.world.machines if m.id != self.id]
 
     def _split(self) -> tuple[list[Machine], list[Machine]]:
-        one = [m for m in self.others if self.world.random.random() < 0.5]
+        """Into two parts, by chance; those who are enough to fork the chain have agreed on the parts."""
+        if self.world.options.adversary_third:
+            one = [m for m in self.others if m.index % 2 == 0]
+        else:
+            one = [m for m in self.others if self.world.random.random() < 0.5]
         return one, [m for m in self.others if m not in one]
 
     def offer(self, proposal: Proposal, block: Block, to: list[Machine]) -> None:

@@ -79,10 +79,10 @@ class Chaos:
         """All that the machine held is gone. A validator without memory counts as faulty until it is up to date, so no
         more of them at once than the chain can bear."""
         world = self.world
-        tip = max(world.checkers.chain, default=0)
+        begun = all(m.life and m.ledger.head.height for m in world.machines)  # before that a wiped network is a new one
         weak = [m for m in world.machines if not m.honest or m.wiped_at is not None]
         weak = [m for m in weak if m is not machine]
-        if 3 * (len(weak) + 1) >= world.options.validators or not machine.honest or tip == 0:
+        if 3 * (len(weak) + 1) >= world.options.validators or not machine.honest or not begun:
             return
         machine.cut_power()
         machine.disk.wipe()

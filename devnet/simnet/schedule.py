@@ -78,6 +78,8 @@ def conclude(world: World) -> Outcome:
         finished = world.run_until(world.now_ms + options.calm_ms, lambda: is_whole(world, honest, goal))
         if finished:
             checkers.finish(honest)
+        elif options.adversary_third:
+            pass  # nobody promises progress then
         elif not checkers.violations and unpunished(world, honest):
             names = ", ".join(m.name for m in unpunished(world, honest))
             checkers.blame("unpunished", f"no evidence against {names}, who signed twice for all to see")

@@ -13,7 +13,7 @@ from typing import Any
 from chain.block import Block
 from chain.refusal import Refusal
 from consensus.timeouts import Timeouts
-from consensus.types import Commit, ValidatorId
+from consensus.types import BlockId, Commit, ValidatorId
 from devnet.simnet.checkers import Checkers
 from devnet.simnet.disk import VirtualDisk
 from devnet.simnet.machine import GUARD, Machine
@@ -73,6 +73,9 @@ class World:
         self.one_way_ms: Callable[[int, int], int] | None = None
         self.cut: set[tuple[int, int]] = set()
         self.blocked: Blocked | None = None  # a schedule's own rule, on top of `cut`
+        self.plot: dict[
+            tuple[int, int], tuple[BlockId, BlockId]
+        ] = {}  # what colluding liars offer to each side, by round
         self.lines: list[str] = []
         self._digest = sha256()
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
