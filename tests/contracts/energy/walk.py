@@ -408,13 +408,14 @@ def check_units(network: Network, slots: Iterable[int]) -> None:
     live = [record for _, record in network.see("certificates", "certificates", 1, 1_000)]
     retired = records(network, "retirement")
     ended = records(network, "ending")
-    for device in (*map(pv_of, network.people), *(f"carbon/{one}" for one in PROJECTS)):
+    producers = [*map(pv_of, network.people), BATTERY]
+    for device in (*producers, *(f"carbon/{one}" for one in PROJECTS)):
         ranges = [range(record[4], record[5]) for record in live if record[0] == device]
         ranges += [range(record[4], record[5]) for record in retired if record[1] == device]
         ranges += [range(record[3], record[4]) for record in ended if record[1] == device]
         found = sorted(unit for one in ranges for unit in one)
         assert found == list(range(network.see("certificates", "issued_wh", device)))
-        for slot in slots if device.startswith("G") else ():
+        for slot in slots if device in producers else ():
             check_device(network, device, slot, ended)
     for account in network.people:
         for unit, view in (("Wh", "holding"), ("kgCO2e", "carbon_holding")):
@@ -430,7 +431,7 @@ def check_units(network: Network, slots: Iterable[int]) -> None:
                 assert over_wh == max(0, claimed - consumed_wh)
                 assert over_wh == 0 or network.see("metering", "corrections", slot) > 0
     issued, used = network.see("certificates", "totals")
-    assert issued == sum(network.see("certificates", "issued_wh", pv_of(one)) for one in network.people)
+    assert issued == sum(network.see("certificates", "issued_wh", one) for one in producers)
     assert used == sum(one[5] - one[4] for one in retired if not one[1].startswith("carbon/"))
 
 
