@@ -6,7 +6,6 @@ import json
 import re
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import asdict
 
 import click
@@ -77,6 +76,8 @@ def main(
 ) -> None:
     """Seeded schedules of the production node under a virtual clock, network and disk."""
     if wide_area:
+        if not all(1 <= size <= 200 for size in validators or ()):
+            raise click.BadParameter("numbers from 1 to 200.", param_hint="--validators")
         latency.report(validators or latency.SIZES, heights or latency.HEIGHTS, as_json)
         return
     if validators is not None and (len(validators) != 1 or not 1 <= validators[0] <= 100):
@@ -126,8 +127,7 @@ def play(
 def play_one(number: int, options: Options, faults: frozenset[str], mutant: str | None, twins: bool) -> Outcome:
     if mutant is not None:
         return MUTANTS[mutant].play(number, options)
-    with nullcontext():
-        return run_twins(number, options) if twins else run_schedule(number, options, faults)
+    return run_twins(number, options) if twins else run_schedule(number, options, faults)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from devnet.simnet.world import Options, World
 from node.replica import ReplicaConfig
 
 SIZES = (4, 7, 16, 32, 64, 100)
-HEIGHTS = 20
+HEIGHTS = 60
+WARM_UP = 5  # heights that a fresh network decides before anything is counted
 JITTER = 0.1  # of a one-way time, added by chance
 PRODUCTION = ReplicaConfig(tick_ms=1_000)  # the shipped time-outs; fewer statuses, which carry nothing without faults
 LIMIT_MS = 600_000
@@ -61,18 +62,23 @@ def measure(validators: int, heights: int = HEIGHTS, seed: int = 0) -> Figures:
     sent: dict[int, int] = {}
     took: list[int] = []
     number = 0
-    while len(world.checkers.chain) < heights and world.now_ms < LIMIT_MS and not world.checkers.violations:
-        sent[number] = world.now_ms
+    begun_ms = 0
+    while len(world.checkers.chain) < heights + WARM_UP and world.now_ms < LIMIT_MS and not world.checkers.violations:
+        if begun_ms == 0 and len(world.checkers.chain) >= WARM_UP:
+            begun_ms = world.now_ms
+        if begun_ms:
+            sent[number] = world.now_ms
         world.submit(number)
         number += 1
         world.run_until(world.now_ms + CLIENT_EVERY_MS, lambda: collect(world, sent, took))
     assert not world.checkers.violations, world.checkers.violations
     took.sort()
-    decided = len(world.checkers.chain)
+    decided = len(world.checkers.chain) - WARM_UP
+    lasted_ms = world.now_ms - begun_ms
     half, most, nearly_all = (took[min(len(took) - 1, len(took) * share // 100)] for share in (50, 90, 99))
-    per_minute = round(60_000 * decided / world.now_ms)
+    per_minute = round(60_000 * decided / lasted_ms)
     spread = min(validators, len(regions))
-    return Figures(validators, spread, decided, per_minute, half, most, nearly_all, world.now_ms / 1_000)
+    return Figures(validators, spread, decided, per_minute, half, most, nearly_all, lasted_ms / 1_000)
 
 
 def collect(world: World, sent: dict[int, int], took: list[int]) -> bool:
