@@ -60,10 +60,16 @@ class Caution:
     def is_silent(self, height: int) -> bool:
         return self.silent_to is not None and height <= self.silent_to
 
-    def settle(self, height: int, validators: ValidatorSet, peers: Mapping[PeerId, PeerState | None]) -> bool:
+    def settle(
+        self, height: int, validators: ValidatorSet, peers: Mapping[PeerId, PeerState | None], now_ms: int
+    ) -> bool:
         """Whether it is settled now and was not before. A peer that claims to be ahead counts once we have caught up with
-        it, block by proved block; so a claim alone can neither silence us nor wake us."""
+        it, block by proved block; so a claim alone can neither silence us nor wake us. One that claims more than it can
+        prove makes us wait for the patience, no longer: until then everybody connected must have spoken and be reached."""
         if self.settled or self.me is None or self.last_signed is None:
+            return False
+        waited = self._stood_ms(height, now_ms) >= self.patience_ms
+        if not waited and any(s is None or s.height > height for s in peers.values()):
             return False
         level = validators.power_of(self.me)
         level += sum(validators.power_of(p) for p, s in peers.items() if s is not None and s.height <= height)
@@ -76,9 +82,13 @@ class Caution:
 
     def is_stuck(self, height: int, now_ms: int) -> bool:
         """Whether a silent height has stood still for long; to be asked at every tick."""
+        stood_ms = self._stood_ms(height, now_ms)
+        return self.is_silent(height) and stood_ms >= self.patience_ms
+
+    def _stood_ms(self, height: int, now_ms: int) -> int:
         if height != self._height:
             self._height, self._since_ms, self._told = height, now_ms, {}
-        return self.is_silent(height) and now_ms - self._since_ms >= self.patience_ms
+        return now_ms - self._since_ms
 
     def told(self, peer: PeerId, height: int, votes: tuple[Vote, ...], now_ms: int) -> None:
         """A peer's whole memory of a height, as `memory_for` gives it; what came before the patience was over may be old."""

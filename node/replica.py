@@ -225,7 +225,7 @@ class Replica:
 
     def _settle_caution(self) -> None:
         """Until enough peers say where they stand, it is not known whether this validator may sign: no height begins."""
-        if not self._caution.settle(self.height, self._machine.validators, self.peers):
+        if not self._caution.settle(self.height, self._machine.validators, self.peers, self._now_ms):
             return
         if self._caution.is_silent(self.height):
             self._report("silent", until_after=self._caution.silent_to, last_signed=self._caution.last_signed)

@@ -55,51 +55,64 @@ def machine(height: int = 9, validators: ValidatorSet = FOUR) -> State:
 
 def test_before_a_quorum_says_where_it_stands_nothing_is_known() -> None:
     c = caution()
-    assert not c.settle(5, FOUR, peers(5, None))
-    assert not c.settle(5, FOUR, peers(5, 7))
+    assert not c.settle(5, FOUR, peers(5), 0)
+    assert not c.settle(5, FOUR, peers(5, None), 0)
+    assert not c.settle(5, FOUR, peers(5, 7), 0)
+    assert not c.settle(5, FOUR, peers(5, 7), PATIENCE_MS)
     assert not c.settled
-    assert c.settle(5, FOUR, peers(5, 5))
+    assert c.settle(5, FOUR, peers(5, 5), 0)
     assert c.settled
 
 
 def test_a_wiped_disk_is_silent_at_the_height_at_hand_and_the_next_one() -> None:
     c = caution(last_signed=0)
-    c.settle(50, FOUR, peers(50, 50, 50))
+    c.settle(50, FOUR, peers(50, 50, 50), 0)
     assert [c.is_silent(h) for h in (50, 50 + BEYOND, 50 + BEYOND + 1)] == [True, True, False]
 
 
 def test_an_old_backup_is_as_silent_as_a_wiped_disk() -> None:
     c = caution(last_signed=30)
-    c.settle(50, FOUR, peers(50, 50, 50))
+    c.settle(50, FOUR, peers(50, 50, 50), 0)
     assert c.is_silent(50)
 
 
 def test_an_ordinary_restart_is_not_silent_at_all() -> None:
     for last_signed in (49, 50, 51):
         c = caution(last_signed)
-        c.settle(50, FOUR, peers(50, 50, 50))
+        c.settle(50, FOUR, peers(50, 50, 50), 0)
         assert not c.is_silent(50)
 
 
 def test_a_new_network_begins_without_waiting_for_anybody_but_a_quorum() -> None:
     c = caution(last_signed=0)
-    assert c.settle(1, FOUR, peers(1, 1))
+    assert c.settle(1, FOUR, peers(1, 1), 0)
     assert not c.is_silent(1)
 
 
 def test_one_that_lies_about_its_height_neither_silences_nor_wakes() -> None:
     c = caution(last_signed=49)
-    assert c.settle(50, FOUR, peers(10**12, 50, 50))
+    assert not c.settle(50, FOUR, peers(10**12, 50, 50), 0)  # it may be able to prove it
+    assert not c.settle(50, FOUR, peers(10**12, 50, 50), PATIENCE_MS - 1)
+    assert c.settle(50, FOUR, peers(10**12, 50, 50), PATIENCE_MS)
     assert not c.is_silent(50)
     wiped = caution(last_signed=0)
-    assert not wiped.settle(1, FOUR, peers(1, 50, 50))  # a liar says that the chain never began
+    assert not wiped.settle(1, FOUR, peers(1, 50, 50), 0)  # a liar says that the chain never began
     assert not wiped.settled
+
+
+def test_whoever_is_connected_is_waited_for_even_where_a_quorum_has_spoken() -> None:
+    """Two wiped ones and a slow one look like a new network, until the fourth says otherwise (simulated seed 16)."""
+    c = caution(last_signed=0)
+    assert not c.settle(1, FOUR, peers(1, 1, None), 0)
+    assert not c.settle(1, FOUR, peers(1, 1, 4), 10)
+    assert c.settle(4, FOUR, peers(4, 4, 4), 20)
+    assert c.is_silent(4)
 
 
 def test_a_validator_that_decides_alone_waits_for_nobody() -> None:
     alone = ValidatorSet.of([Validator(ME, ME + bytes(12), Power(1))])
     c = caution(last_signed=7)
-    assert c.settle(8, alone, {})
+    assert c.settle(8, alone, {}, 0)
     assert not c.is_silent(8)
 
 
@@ -127,7 +140,7 @@ def test_no_height_is_spoken_at_that_a_forgotten_message_could_be_of(
     shown = {PeerId(IDS[n + 1]): state(max(h, 1)) for n, h in enumerate(heights) if connected[n]}
     c = caution(last_signed=0)
     at = min(own, decided + 1)
-    if c.settle(at, FOUR, shown) and not (at == 1 and could_have_signed <= 1):
+    if c.settle(at, FOUR, shown, 0) and not (at == 1 and could_have_signed <= 1):
         speaks_first_at = (c.silent_to or 0) + 1
         assert speaks_first_at > could_have_signed or decided <= 1
 
