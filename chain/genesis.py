@@ -130,6 +130,18 @@ def load_genesis(text: str) -> Genesis:
     return genesis
 
 
+def load_member(text: str) -> Member:
+    """One member's public part, as its operator sends it. Raises GenesisError with the field and what was expected."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GenesisError(f"no valid JSON: {error}") from error
+    try:
+        return _member(raw, 0)
+    except GenesisError as error:
+        raise GenesisError(str(error).removeprefix("validators[0].")) from error
+
+
 def _content(genesis: Genesis) -> dict[str, Any]:
     return {
         "time_ms": genesis.time_ms,

@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "prove": ("node.cli.prove", "prove", "Write a proof file that anyone can check offline."),
     "verify": ("node.cli.verify", "verify", "Check a proof file against a genesis, with no network."),
     "init": ("node.cli.init", "init", "Make a validator's home."),
+    "genesis": ("node.cli.genesis", "genesis", "Put a consortium's genesis together, or check one."),
+    "join": ("node.cli.join", "join", "Take a genesis into a home, after checking both."),
     "signer": ("node.cli.signer", "signer", "Hold a validator's key and its guard in a process of its own."),
     "gov": ("node.cli.gov", "gov", "Propose and vote as a validator."),
     "halt": ("node.cli.gov", "halt", "Propose that the chain stops after a height."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +13,13 @@ import click
 import msgpack
 
 from chain.evidence import decode_evidence
+from chain.genesis import GenesisError, load_member
 from chain.governance import NAME
 from chain.system import EVIDENCE_AT, EVIDENCE_COUNT
 from consensus.evidence import DoubleVote, offender
 from gridbft.blocking import BlockingClient
 from gridbft.requests import make_call
+from gridbft.tls import Tls
 from gridbft.wallet import Wallet
 from node.cli.network import Network, find_network
 from node.cli.output import FAILURE, InputError, faults, json_option, print_facts, print_json, print_table, show
@@ -57,8 +60,14 @@ def session(
         except ConfigError as error:
             raise InputError(str(error)) from error
         nodes = nodes or config.client_address
-    network: Network = find_network(nodes, keys_folder)
+    network: Network = find_network(nodes, keys_folder, None if home is None else Home(home).genesis)
+    if home is not None and config.client_tls and network.tls is None:
+        network = replace(network, tls=Tls.of_genesis(Home(home).genesis.read_text(encoding="utf-8")))
     wallet: Wallet | None = None
+    if signs and home is not None and config.signer:
+        raise InputError(
+            f"the key of {home} is at its signer ({config.signer}): give that folder by --keys, --from node"
+        )
     if signs and home is not None:
         wallet = Wallet.load(Home(home).key, unlocking())
     elif signs and key is not None:
@@ -92,19 +101,41 @@ def propose() -> None:
 
 
 @propose.command()
-@click.argument("public_key")
-@click.option("--name", required=True, help="A name for people.")
+@click.argument("who_joins", metavar="MEMBER.json|PUBLIC_KEY")
+@click.option("--name", help="A name for people.")
 @click.option("--role", default="utility", show_default=True)
 @click.option("--power", required=True, type=click.IntRange(min=0), help="0 makes it an observer.")
-@click.option("--peer-address", required=True, help="HOST:PORT where other members reach it.")
-@click.option("--certificate", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--peer-address", help="HOST:PORT where other members reach it.")
+@click.option("--certificate", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its tls.crt.")
 @options
 def member(
-    public_key: str, name: str, role: str, power: int, peer_address: str, certificate: Path, as_json: bool, **who: Any
+    who_joins: str,
+    name: str | None,
+    role: str,
+    power: int,
+    peer_address: str | None,
+    certificate: Path | None,
+    as_json: bool,
+    **who: Any,
 ) -> None:
-    """Add or change a member; CERTIFICATE is its tls.crt."""
-    pem = certificate.read_text(encoding="utf-8")
-    submit("propose_member", public_key, name, role, power, peer_address, pem, who=who, as_json=as_json)
+    """Add or change a member, by the member.json of its home, or by its key and the options."""
+    with faults(as_json):
+        if Path(who_joins).is_file():
+            wanted = _member_file(Path(who_joins))
+        elif name is None or peer_address is None or certificate is None:
+            raise InputError(f"{who_joins} is no file: a key needs --name, --peer-address and --certificate too")
+        else:
+            wanted = (who_joins, name, role, peer_address, certificate.read_text(encoding="utf-8"))
+    key, called, its_role, address, pem = wanted
+    submit("propose_member", key, called, its_role, power, address, pem, who=who, as_json=as_json)
+
+
+def _member_file(file: Path) -> tuple[str, str, str, str, str]:
+    try:
+        found = load_member(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, GenesisError) as error:
+        raise InputError(f"{file}: {error}") from error
+    return found.public_key.hex(), found.name, found.role, found.peer_address, found.certificate
 
 
 @propose.command()

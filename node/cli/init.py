@@ -42,7 +42,7 @@ def create_home(
     return Member(name, role, wallet.public_key, 1, peer_address, tls.certificate)
 
 
-def _member_record(member: Member) -> dict[str, Any]:
+def member_record(member: Member) -> dict[str, Any]:
     """As an entry of the genesis file's `validators`."""
     return {
         "name": member.name,
@@ -82,7 +82,11 @@ def init(
 ) -> None:
     """Make a validator's home.
 
-    Its public part is written to member.json: send that to whoever puts the genesis together.
+    Its public part is written to member.json: send that to whoever puts the genesis together. Everything else stays.
+
+    \b
+    gridbft init --home /var/lib/gridbft --name utility-1 --role utility \\
+        --client-address 10.0.0.5:7101 --peer-address 10.0.0.5:7201 --passphrase-file /etc/gridbft/passphrase
     """
     with faults(as_json):
         if genesis is not None:
@@ -99,7 +103,7 @@ def init(
             fail(FAILURE, "HOME_NOT_WRITTEN", f"{home} cannot be written: {error.strerror}", as_json)
         if genesis is not None:
             shutil.copyfile(genesis, Home(home).genesis)
-        record = _member_record(member)
+        record = member_record(member)
         (home / "member.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         if as_json:
             print_json({"ok": True, "home": str(home), "member": record})
@@ -109,6 +113,6 @@ def init(
                 ("home", str(home)),
                 ("address", member.id.hex()),
                 ("public part", str(home / "member.json")),
-                ("next", f"put the agreed genesis at {Home(home).genesis}, then gridbft start --home {home}"),
+                ("next", f"gridbft join --home {home} --genesis FILE, once the genesis is agreed"),
             )
         )
