@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import thread_time
 
 from chain.tx import SignedBytes
 from gridbft.wallet import Wallet
@@ -53,9 +53,9 @@ def verify_us() -> float:
     items = [SignedBytes(key.public_key, message, key.sign(message)) for message in messages]
     rounds = []
     for _ in range(ROUNDS):
-        begun = perf_counter()
+        begun = thread_time()
         assert all(verify_all(items))
-        rounds.append((perf_counter() - begun) / CHECKED_AT_ONCE * 1e6)
+        rounds.append((thread_time() - begun) / CHECKED_AT_ONCE * 1e6)
     return median(rounds)
 
 
