@@ -118,33 +118,40 @@ class StateTree:
         return stored
 
     def _descend(self, changes: list[_Change]) -> list[_Node]:
-        """Opens every node on the way of a changed key, level by level, and puts the records in their places.
+        """Opens every node on the way of a changed key and puts the records in their places.
 
-        Returns the nodes, parents before children.
+        The keys are taken in their order, so that each goes on from the deepest open node that it shares with the one
+        before. Returns the nodes, parents before children.
         """
         top = _Node(b"", None if self.root == ZERO_HASH else self._load(b""), None)
         nodes = [top]
-        level = [(top, 0, len(changes))]
-        depth = 0
-        while level:
-            below = []
-            for node, start, stop in level:
-                while start < stop:
-                    first, way = start, changes[start][1]
-                    slot = way[depth]
-                    start += 1
-                    while start < stop and changes[start][1][depth] == slot:
-                        start += 1
-                    if node.has_child(slot):
-                        path = way[: depth + 1]
-                        child: _Node | None = _Node(path, self._load(path), node)
-                    else:
-                        child = _change_group(node, slot, changes[first:start])
-                    if child is not None:
-                        nodes.append(child)
-                        below.append((child, first, start))
-            level = below
-            depth += 1
+        opened = [top]  # from the root down; opened[d] stands at depth d
+        start, count = 0, len(changes)
+        while start < count:
+            change = changes[start]
+            way = change[1]
+            node = opened[-1]
+            while not way.startswith(node.path):
+                opened.pop()
+                node = opened[-1]
+            depth = len(node.path)
+            while node.has_child(way[depth]):
+                depth += 1
+                path = way[:depth]
+                node = _Node(path, self._load(path), node)
+                nodes.append(node)
+                opened.append(node)
+            slot, stop = way[depth], start + 1
+            below = way[: depth + 1]
+            while stop < count and changes[stop][1].startswith(below):
+                stop += 1
+            if stop - start > 1 or not node.replace_record(slot, change):
+                child = _change_group(node, slot, changes[start:stop])
+                if child is not None:  # in which the same changes are still to be made
+                    nodes.append(child)
+                    opened.append(child)
+                    continue
+            start = stop
         return nodes
 
     def _ascend(self, nodes: list[_Node]) -> TreeChange:
@@ -209,6 +216,31 @@ class _Node:
         if stop - start != len(records) or not records:
             self.counts = self.counts & ~(3 << 2 * slot) | len(records) // _RECORD_BYTES << 2 * slot
         self.occupied = self.occupied | 1 << slot if records else self.occupied & ~(1 << slot)
+
+    def replace_record(self, slot: int, change: _Change) -> bool:
+        """Puts a new value's record in the place of the old one. By far the most frequent change; False where it is
+        another: a key that is new here, or one that goes."""
+        key_hash, _, record = change
+        counts = self.counts
+        count = counts >> 2 * slot & 3
+        if count == 0 or record is None:
+            return False
+        buf = self.buf
+        below = counts & (1 << 2 * slot) - 1
+        start = _RECORDS_AT + ((below & _ONES).bit_count() + 2 * (below & _TWOS).bit_count()) * _RECORD_BYTES
+        stop = start + count * _RECORD_BYTES
+        for at in range(start, stop, _RECORD_BYTES):
+            if buf.startswith(key_hash, at):
+                break
+        else:
+            return False
+        buf[at : at + _RECORD_BYTES] = record
+        at = _HASHES_AT + slot * HASH_BYTES
+        if count == 1:
+            buf[at : at + HASH_BYTES] = sha256(b"\x00" + record).digest()
+        else:
+            buf[at : at + HASH_BYTES] = _group_hash(bytes(buf[start:stop]), len(self.path) + 1)
+        return True
 
     def set_child(self, slot: int, hashed: bytes) -> None:
         """The hash of the node that stands below `slot`, where no records do."""
