@@ -37,7 +37,7 @@ METERS = (*map(load_of, TRADERS), BATTERY, *map(pv_of, TRADERS))
 OPERATORS_FUNCTIONS = (
     *("mint", "burn", "set_credit_limit", "clear", "post_price", "settle", "close_slot", "switch_brp", "set_rules"),
     *("activate", "set_zone", "set_connection", "set_fee", "set_envelope", "set_capacity", "expire_orders", "serve"),
-    *("set_correction_window",),
+    *("set_correction_window", "switch_supplier"),
 )
 ISSUERS_FUNCTIONS = ("issue", "withdraw_units", "reconcile", "verify_vintage", "issue_carbon", "expire_units")
 
@@ -57,27 +57,27 @@ NAMES = {
 # How often each function is called, out of the sum: orders are common, settlements rare, or no book would ever cross.
 WEIGHTS = {
     ("registry", "switch_brp"): 2,
-    ("registry", "switch_supplier"): 3,
+    ("registry", "switch_supplier"): 8,
     ("registry", "delegate"): 1,
     ("registry", "end_delegation"): 1,
     ("grid", "set_connection"): 2,
     ("grid", "set_fee"): 1,
     ("grid", "set_envelope"): 1,
     ("grid", "set_capacity"): 3,
-    ("market", "place_order"): 40,
+    ("market", "place_order"): 34,
     ("market", "place_order_for"): 3,
     ("market", "cancel_order"): 5,
     ("market", "amend_order"): 4,
-    ("market", "clear"): 8,
+    ("market", "clear"): 18,
     ("market", "reserve"): 1,
-    ("continuous", "place"): 25,
+    ("continuous", "place"): 20,
     ("continuous", "cancel"): 4,
     ("continuous", "expire_orders"): 3,
     ("bilateral", "offer"): 6,
     ("bilateral", "accept"): 6,
     ("bilateral", "withdraw_offer"): 2,
     ("resort", "set_tariff"): 2,
-    ("resort", "serve"): 4,
+    ("resort", "serve"): 10,
     ("payments", "transfer"): 6,
     ("payments", "mint"): 5,
     ("payments", "burn"): 3,
@@ -86,13 +86,13 @@ WEIGHTS = {
     ("payments", "hold"): 1,
     ("balancing", "set_rules"): 1,
     ("balancing", "activate"): 4,
-    ("metering", "submit"): 14,
-    ("metering", "close_slot"): 2,
+    ("metering", "submit"): 18,
+    ("metering", "close_slot"): 6,
     ("metering", "set_correction_window"): 1,
-    ("imbalance", "post_price"): 6,
-    ("imbalance", "settle"): 10,
+    ("imbalance", "post_price"): 12,
+    ("imbalance", "settle"): 12,
     ("imbalance", "pay_arrears"): 4,
-    ("certificates", "issue"): 14,
+    ("certificates", "issue"): 18,
     ("certificates", "transfer"): 14,
     ("certificates", "split"): 5,
     ("certificates", "lock"): 5,
@@ -114,8 +114,12 @@ def slot_for(rng: Random, function: str, now: int) -> int:
     """A slot in the stage of its life where the function has something to do, mostly."""
     if rng.random() < 0.1:
         return rng.choice(SLOTS)
+    if function in ("clear", "post_price", "serve"):
+        return rng.randint(max(0, now - 2), now)
     if function == "issue":
         return max(0, now - rng.randint(1, 3))
+    if function == "settle":
+        return rng.randint(0, max(0, now - 1))
     if function in ("place_order", "place_order_for", "place", "offer", "activate", "submit"):
         return now
     return max(0, now - 1)
@@ -154,8 +158,6 @@ def arguments(rng: Random, function: str, now: int) -> tuple[Any, ...]:
                 rng.randint(0, 120),
                 now * SLOT_MS + 1_000_000,
             )
-        case "accept" | "withdraw_offer":
-            return (rng.randint(1, 8),)
         case "set_tariff":
             return rng.randint(50, 150), rng.randint(0, 60)
         case "reserve":
@@ -176,6 +178,9 @@ def arguments(rng: Random, function: str, now: int) -> tuple[Any, ...]:
             return [(account, amount_micros)], "neutrality"
         case "hold":
             return account, amount_micros
+        case "submit" if now > 0 and rng.random() < 0.2:
+            meter, _, imported, exported, _ = reading(rng, slot)
+            return ([(meter, rng.randrange(now), imported, exported, "CORRECTED")],)
         case "submit":
             return ([reading(rng, slot) for _ in range(rng.randint(1, 3))],)
         case "post_price":
@@ -250,9 +255,20 @@ def random_call(rng: Random, network: Network, now: int) -> Call:
         sender = SUPPLIER
     if function == "place_order_for":
         sender = AGGREGATOR
+    if function in ("accept", "withdraw_offer"):
+        return offer_call(rng, network, sender, function)
     if contract == "certificates" and function not in ("issue", *SETTINGS):
         return certificate_call(rng, network, sender, function)
     return sender, contract, function, arguments(rng, function, now)
+
+
+def offer_call(rng: Random, network: Network, sender: str, function: str) -> Call:
+    """Accepts or withdraws one of the last offers, mostly by the one who may."""
+    offer_id = rng.randint(0, 2) + max(0, network.see("bilateral", "offer_count") - 1)
+    offer = network.see("bilateral", "offer_of", offer_id)
+    if offer is not None and rng.random() < 0.9:
+        sender = offer.buyer if function == "accept" else offer.seller
+    return sender, "bilateral", function, (offer_id,)
 
 
 def certificate_call(rng: Random, network: Network, sender: str, function: str) -> Call:
