@@ -78,12 +78,17 @@ def expiry_height(height: int, limits: Limits) -> int:
     return height + limits.expiry_heights - secrets.randbelow(limits.expiry_heights // 2 + 1)
 
 
+CUT_WHILE_WRITING = "Internal error from Core"
+"""The library's own words (no node's) where a connection is lost between the start and the end of a write."""
+
+
 def status_error(code: grpc.StatusCode, details: str | None, address: str) -> ClientError:
     """The exception that a failed request becomes."""
     message = details or "no details"
     if message.endswith(REFUSED):
         message = REFUSED.lower()  # the library's own sentence names each address twice and says no more
-    if code in LOST or code is grpc.StatusCode.DEADLINE_EXCEEDED:
+    cut_while_writing = code is grpc.StatusCode.INTERNAL and message.startswith(CUT_WHILE_WRITING)
+    if code in LOST or cut_while_writing or code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return NodeUnavailable(address, message, timed_out=code is grpc.StatusCode.DEADLINE_EXCEEDED)
     if code is grpc.StatusCode.NOT_FOUND:
         return NotFound(message)

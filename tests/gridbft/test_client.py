@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
+import grpc
 import pytest
 
 from chain.tx import TxCall
@@ -21,7 +22,7 @@ from gridbft.errors import (
     VerificationError,
 )
 from gridbft.records import Receipt, Verdict
-from gridbft.requests import Limits, make_call
+from gridbft.requests import Limits, make_call, status_error
 from gridbft.v1 import client_pb2 as wire
 from tests.gridbft.fake_bank import NAME, BankRuntime
 from tests.gridbft.fake_ledger import CHAIN_ID, FakeLedger, FakeNode
@@ -656,3 +657,9 @@ def test_arguments_that_no_contract_can_take_are_an_error_of_the_caller() -> Non
     with pytest.raises(ValueError, match="TYPE_ERROR"):
         make_call(NAME, "mint", 1.5)
     assert isinstance(make_call(NAME, "mint", 1), TxCall)
+
+
+def test_a_connection_that_is_lost_in_the_middle_of_a_write_is_a_lost_node() -> None:
+    error = status_error(grpc.StatusCode.INTERNAL, "Internal error from Core", "127.0.0.1:1")
+    assert isinstance(error, NodeUnavailable)
+    assert not isinstance(status_error(grpc.StatusCode.INTERNAL, "ours", "127.0.0.1:1"), NodeUnavailable)
