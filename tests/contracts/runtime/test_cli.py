@@ -40,7 +40,17 @@ def savings(tmp_path: Path) -> Path:
 
 def test_a_new_contract_is_accepted_and_its_own_test_passes(savings: Path) -> None:
     assert report("check", savings) == {"ok": True, "errors": []}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(savings.parent)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-o",
+        "addopts=",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(savings.parent),
+    ]
     done = subprocess.run(
         [*command, str(savings.with_name("test_savings.py"))],
         cwd=savings.parent,
