@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain import snapshot
-from chain.block import decode_block, decode_header
+from chain.block import decode_block, decode_header, encode_header
 from chain.genesis import Genesis
 from chain.hashes import digest
 from chain.ledger import Ledger
@@ -128,6 +128,8 @@ def test_an_offer_with_any_part_exchanged_is_refused() -> None:
     assert "height" in _fault(replace(offer, height=4))
     assert "height" in _fault(replace(offer, header=another.header))
     assert "height" in _fault(replace(offer, next_header=another.next_header))
+    other_time = replace(decode_header(offer.header), time_ms=1)
+    assert "does not follow" in _fault(replace(offer, header=encode_header(other_time)))
     assert "commit is refused" in _fault(replace(offer, next_commit=another.next_commit))
     assert "last commit" in _fault(replace(offer, last_commit=another.last_commit))
     assert "validators" in _fault(replace(offer, validators=offer.validators[: len(offer.validators) // 4]))

@@ -178,6 +178,9 @@ def test_the_word_of_another_silent_one_counts_for_nothing() -> None:
     hear(c, 1, 2, 3)
     assert c.rejoin(machine(), peers(9, 9, 9, silent=(1, 2, 3)), PATIENCE_MS) is None
     assert c.rejoin(machine(), peers(9, 9, 9, silent=(1, 2)), PATIENCE_MS) is None  # three wiped: nobody knows enough
+    two = stuck()
+    hear(two, 1, 2)  # the other wiped one, and only one of those who remember
+    assert two.rejoin(machine(), peers(9, 9, 9, silent=(1,)), PATIENCE_MS) is None
 
 
 def test_one_wiped_rejoins_without_one_that_is_down_but_two_wiped_do_not() -> None:

@@ -26,6 +26,7 @@ def play(seed: int, wiped: int) -> World:
         sign = signer.sign
 
         def recording(message: Vote | Proposal) -> Vote | Proposal | Refused:
+            assert not machine.replica._caution.is_silent(message.height), (seed, message)
             answer = sign(message)
             if not isinstance(answer, Refused):
                 seen = sign_bytes_of(world.genesis.chain_id, answer)
