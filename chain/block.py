@@ -164,9 +164,10 @@ def _decode_txs(
     txs: list[Tx] = []
     unchecked: list[SignedBytes] = []
     for raw_tx in raw_txs:
-        tx = known(digest(raw_tx))
+        key = digest(raw_tx)
+        tx = known(key)
         if tx is None:
-            decoded = decode_tx(raw_tx, chain_id)
+            decoded = decode_tx(raw_tx, chain_id, key)
             if isinstance(decoded, Refusal):
                 raise ValueError(f"a transaction in the block is refused: {decoded.code}")
             tx, signed = decoded

@@ -12,8 +12,9 @@ import plyvel
 from chain.kv import StoreCorruptError, StoreError, StoreLockedError
 
 _BLOCK_CACHE_BYTES = 16 << 20
-# A block of the ledger writes some megabytes: a larger buffer than the default 4 MB halves the compaction work.
-_WRITE_BUFFER_BYTES = 16 << 20
+# A block of the ledger writes some megabytes, the same tree nodes again and again: what is overwritten before the buffer is
+# full never reaches a table. At most two such buffers are in memory.
+_WRITE_BUFFER_BYTES = 32 << 20
 _BLOOM_BITS_PER_KEY = 10  # one false positive in a hundred
 _OPEN_FILES = 256
 

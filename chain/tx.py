@@ -77,8 +77,11 @@ def tx_id(body: bytes) -> bytes:
     return digest(body)
 
 
-def decode_tx(raw: bytes, chain_id: str) -> tuple[Tx, SignedBytes] | Refusal:
-    """Decodes and checks all that needs neither state nor the signature. Total: any bytes give a value."""
+def decode_tx(raw: bytes, chain_id: str, key: bytes | None = None) -> tuple[Tx, SignedBytes] | Refusal:
+    """Decodes and checks all that needs neither state nor the signature. Total: any bytes give a value.
+
+    `key` is the digest of `raw` where the caller has it already.
+    """
     if len(raw) > MAX_TX_BYTES:
         return Refusal(Code.TOO_LARGE, f"a transaction has at most {MAX_TX_BYTES} bytes, this one {len(raw)}: split it")
     envelope, body = pb.Tx(), pb.TxBody()
@@ -106,5 +109,5 @@ def decode_tx(raw: bytes, chain_id: str) -> tuple[Tx, SignedBytes] | Refusal:
     for contract, function, _ in calls:
         if len(contract) > MAX_NAME_BYTES or len(function) > MAX_NAME_BYTES:
             return Refusal(Code.MALFORMED, f"names of contracts and functions have at most {MAX_NAME_BYTES} characters")
-    tx = Tx(digest(signed), digest(raw), raw, sender.hex(), nonce, expiry_height, gas_limit, calls)
+    tx = Tx(digest(signed), key or digest(raw), raw, sender.hex(), nonce, expiry_height, gas_limit, calls)
     return tx, SignedBytes(public_key, TX_DOMAIN + signed, signature)

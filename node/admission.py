@@ -109,11 +109,12 @@ class Door:
         places: list[int] = []
         unchecked: list[SignedBytes] = []
         for raw in raw_txs:
-            tx = self.known(sha256(raw).digest())
+            key = sha256(raw).digest()
+            tx = self.known(key)
             if tx is not None:
                 results.append(tx)
                 continue
-            decoded = decode_tx(raw, self._chain_id)
+            decoded = decode_tx(raw, self._chain_id, key)
             if isinstance(decoded, Refusal):
                 results.append(decoded)
                 continue

@@ -13,7 +13,7 @@ from devnet.network import NetworkError, node_names
 from gridbft.errors import ClientError
 from node.cli.output import BAD_INPUT, FAILURE, fail, json_option, print_facts
 
-WINDOWS = {"transfer": 8_000, "orders": 4_000, "meter": 64}
+WINDOWS = {"transfer": 16_000, "orders": 4_000, "meter": 64}
 """Transactions under way at once where no rate is given: enough for full blocks while the next ones arrive."""
 
 
