@@ -21,6 +21,7 @@ TEMPLATE = """\
 name = {name}                      # as in the genesis; for people and logs
 client_address = {client_address}   # host:port where clients connect (gRPC; in plain text only on the loopback)
 peer_address = {peer_address}     # host:port where the other validators connect (mutual TLS, pinned certificates)
+metrics_address = ""               # host:port for Prometheus, like "127.0.0.1:7301"; who reaches it can read it; "": off
 observer = false                   # true: never votes, even where the chain counts this key among its validators
 passphrase_file = ""               # unlocks node.key: a file whose first line is the passphrase; "": environment or prompt
 signer = ""                        # "unix:/path": the key and its guard are in the process `gridbft signer`; "": in this one
@@ -82,6 +83,7 @@ class Config:
     cap_ms: int = 10_000
     heartbeat_ms: int = 10_000
     proof_block_ms: int = 500
+    metrics_address: str = ""
     observer: bool = False
     passphrase_file: str = ""
     signer: str = ""
@@ -182,6 +184,9 @@ _KEYS: dict[tuple[str, ...], _Key] = {
     ),
     ("client_address",): _Key("client_address", _ADDRESS, is_address, required=True),
     ("peer_address",): _Key("peer_address", _ADDRESS, is_address, required=True),
+    ("metrics_address",): _Key(
+        "metrics_address", _ADDRESS + ", or nothing", lambda value: value == "" or is_address(value)
+    ),
     ("observer",): _Key("observer", "true or false", _is_flag),
     ("passphrase_file",): _path("passphrase_file"),
     ("signer",): _Key(
@@ -262,6 +267,10 @@ def parse_config(text: str, where: str = "config.toml") -> Config:
     if config.client_address == config.peer_address:
         raise ConfigError(
             f"{where}: client_address and peer_address are both {config.peer_address!r}, expected two ports"
+        )
+    if config.metrics_address in (config.client_address, config.peer_address):
+        raise ConfigError(
+            f"{_place(where, text, ('metrics_address',))} is {config.metrics_address!r}, expected a port of its own"
         )
     if not (config.client_tls or config.allow_plaintext or is_loopback(config.client_address)):
         raise ConfigError(

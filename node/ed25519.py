@@ -40,6 +40,7 @@ def verify_all(items: Sequence[SignedBytes]) -> list[bool]:
 
 async def verify_in(pool: Executor | None, items: Sequence[SignedBytes]) -> list[bool]:
     """Like `verify_all`, in the pool's threads; without a pool here and now, and nothing is waited for."""
+    PROCESS.signatures += len(items)
     if pool is None or len(items) <= AT_ONCE:
         with PROCESS.measured("verify"):
             return verify_all(items)

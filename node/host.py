@@ -46,6 +46,7 @@ from node.events import (
     TxsReceived,
 )
 from node.finality import ReceiptWaiters, Tip
+from node.meters import BlockMeter
 from node.outgoing import Outgoing, Send
 from node.replica import Replica
 from node.signer import Refused, Signer
@@ -57,6 +58,7 @@ URGENT_IN_A_ROW = 32  # then a batch of transactions gets its turn
 EVENTS_BETWEEN_BREATHS = 8  # then the loop may read from sockets
 
 Verdict = Refusal | None
+WARNINGS = frozenset({"clock_off", "sign_refused", "equivocation", "block_refused"})
 QUEUE_FULL = Refusal(Code.MEMPOOL_FULL, "this node has too much to do: send again later")
 
 log = structlog.get_logger("host")
@@ -89,6 +91,7 @@ class Host:
         ledger.lap = PROCESS.lap
         self.tip = Tip(ledger.head.height)
         self.receipts = ReceiptWaiters()
+        self.meter = BlockMeter()
         self._signer = signer
         self._wal = wal
         self._network = network
@@ -209,7 +212,7 @@ class Host:
             case Penalise(peer, reason):
                 self._network.penalise(peer, reason)
             case Report(name, fields):
-                log.info(name, **dict(fields))
+                (log.warning if name in WARNINGS else log.info)(name, **dict(fields))
             case _:
                 assert_never(effect)
         return None
@@ -236,13 +239,16 @@ class Host:
         self.receipts.applied(block.txs, lambda: self.ledger.store.receipts(head.height) or ())
         self.tip.advance(head.height)
         self._network.applied(head.height)
+        age_ms = self._clock_ms() - head.time_ms
+        fresh = not self.replica.is_behind
+        self.meter.applied(len(block.txs), len(block.raw), commit.round, took_ms / 1_000, age_ms / 1_000, fresh)
         log.info(
             "block",
             height=head.height,
             round=commit.round,
             txs=len(block.txs),
             took_ms=round(took_ms, 1),
-            age_ms=self._clock_ms() - head.time_ms,
+            age_ms=age_ms,
         )
         return BlockApplied(block, head)
 

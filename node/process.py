@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from gridbft.v1 import client_pb2
 from node import ed25519
 from node.admission import Door
 from node.clienttls import ClientTls, fingerprints
+from node.clockwatch import Jumps
 from node.collector import calm_collector
 from node.config import Config
 from node.events import PeerId
@@ -32,6 +34,8 @@ from node.hello import Self
 from node.home import Home, HomeError, HomeLock, LoadedHome
 from node.host import Host, Network
 from node.inbox import Inbox
+from node.metrics import Outside, exposition, read_disk
+from node.metricsserver import MetricsServer
 from node.outbox import Lane
 from node.peers import Peers
 from node.pruner import Pruner
@@ -44,6 +48,7 @@ from node.snapshots import SnapshotFolder, SnapshotTaker, answers
 from node.snapsync import begin_from_snapshot
 from node.wal import WriteAheadLog
 
+CLOCK_LOOK_SECONDS = 5.0
 VERIFY_THREADS = max(1, min(4, os.cpu_count() or 1))
 
 log = structlog.get_logger("node")
@@ -143,6 +148,9 @@ class Node:
         self._pruner = Pruner(kv, config.keep_blocks)
         status = StatusSource(config.name, version("gridbft"), self._peer_infos)
         tls, pinned = client_access(home, config)
+        self._home = home
+        self._started_s = time.time()
+        self._metrics = MetricsServer(self.metrics)
         self._server = ClientServer(LedgerRpc(self.host, door, status), config.limits, tls, pinned)
 
     def _send(self, to: PeerId | None, lane: Lane, raw: bytes) -> None:
@@ -167,14 +175,34 @@ class Node:
             for peer, m in self.peers.members.items()
         ]
 
+    async def metrics(self) -> bytes:
+        """Prometheus' text. The disk is looked at in a thread, everything else between two events of the host."""
+        disk = await asyncio.to_thread(read_disk, self._home)
+        outside = Outside(
+            name=self.config.name,
+            version=version("gridbft"),
+            peers=self._peer_infos(),
+            strangers=self.peers.strangers,
+            refused=self._server.gate.refused,
+            dropped_txs=self.inbox.dropped_txs,
+            disk=disk,
+            started_s=self._started_s,
+        )
+        return exposition(self.host, outside)
+
     async def run(self) -> None:
         """Serves until `stop`. Raises what went wrong in our own code, or PortTakenError."""
         calm_collector()
         running = asyncio.create_task(self.host.run(self._started), name="host")
-        checking = asyncio.create_task(self._check_transactions(), name="transactions")
+        beside = [
+            asyncio.create_task(self._check_transactions(), name="transactions"),
+            asyncio.create_task(_watch_clock(), name="clock"),
+        ]
         try:
             await self.peers.start(self.config.peer_address)
             await self._server.start(self.config.client_address)
+            if self.config.metrics_address:
+                await self._metrics.start(self.config.metrics_address)
             self.serving = True
             log.info(
                 "serving",
@@ -187,9 +215,16 @@ class Node:
             await running
         finally:
             self.host.stop()
-            checking.cancel()
-            await asyncio.gather(running, checking, return_exceptions=True)
-            await asyncio.gather(self._server.stop(), self.peers.stop(), self._snapshots.stop(), self._pruner.stop())
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(running, *beside, return_exceptions=True)
+            await asyncio.gather(
+                self._server.stop(),
+                self._metrics.stop(),
+                self.peers.stop(),
+                self._snapshots.stop(),
+                self._pruner.stop(),
+            )
 
     async def _check_transactions(self) -> None:
         try:
@@ -202,3 +237,17 @@ class Node:
 
     def close(self) -> None:
         self._undo.close()
+
+
+async def _watch_clock() -> None:
+    """A clock that is set is survived, but not passed over in silence: what this node proposes and accepts hangs on it."""
+    jumps = Jumps(*_clocks_ms())
+    while True:
+        await asyncio.sleep(CLOCK_LOOK_SECONDS)
+        by_ms = jumps.seen(*_clocks_ms())
+        if by_ms is not None:
+            log.warning("clock_set", by_ms=by_ms, todo="find out who sets this machine's clock by jumps")
+
+
+def _clocks_ms() -> tuple[int, int]:
+    return time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000

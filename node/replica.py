@@ -27,6 +27,7 @@ from consensus.timeouts import Timeouts, TimerKind
 from consensus.types import BlockId, Commit, Height, Proposal, Round, ValidatorId, ValidatorSet, Vote
 from node.catchup import Catchup
 from node.caution import Caution, memory_for, messages_of
+from node.clockwatch import ClockWatch
 from node.early import EarlyMessages
 from node.events import (
     AnswerClient,
@@ -104,6 +105,7 @@ class Replica:
         self._early = EarlyMessages()
         self._caution = Caution(me, last_signed, config.caution_ms)
         self._recalled_ms: dict[PeerId, int] = {}
+        self._clocks = ClockWatch()
         self._faults = FaultPool(ledger.evidence_fault)
         self._machine = self._fresh_machine()
         self._previous: State | None = None
@@ -127,6 +129,21 @@ class Replica:
     @property
     def round(self) -> int:
         return max(self._machine.round, 0)
+
+    @property
+    def clock_offset_ms(self) -> int | None:
+        """Other proposers' clocks minus ours; None while nobody's is known."""
+        return self._clocks.offset_ms
+
+    @property
+    def is_voting(self) -> bool:
+        """Whether this node takes part in deciding the height at hand."""
+        return self._machine.setup.me is not None and self._machine.setup.me in self._machine.validators.index
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether somebody says that the height being decided is decided already, and the next one too."""
+        return any(state is not None and state.height > self.height + 1 for state in self.peers.values())
 
     def known_tx(self, key: bytes) -> Tx | None:
         """A transaction by its envelope digest, if its signature was checked already."""
@@ -347,7 +364,15 @@ class Replica:
             return  # it comes again with its block when our status says that we lack it
         self._judge(block)
         own_work = block.header.proposer == proposal.proposer  # only a proof of lock lets one offer another's block
+        if own_work and proposal.pol_round < 0 and proposal.proposer != self._me:
+            self._watch_clock(block)
         self._feed(machine_events.ProposalSeen(proposal, own_work and self._is_timely(block)))
+
+    def _watch_clock(self, block: Block) -> None:
+        self._clocks.proposed(block.header.proposer, block.header.time_ms, self._now_ms)
+        off_ms = self._clocks.warning(self._ledger.system.params.precision_ms, self._now_ms)
+        if off_ms is not None:
+            self._report("clock_off", others_minus_ours_ms=off_ms, height=self.height)
 
     def _heard(self) -> None:
         """Someone is at work on this height: so are we."""
@@ -528,14 +553,14 @@ class Replica:
 
     def _tell_what_it_forgot(self, peer: PeerId) -> None:
         """Only who remembers can tell; asked at every status, answered now and then."""
-        is_due = self._now_ms - self._recalled_ms.get(peer, -RECALL_EVERY_MS) >= RECALL_EVERY_MS
+        is_due = not 0 <= self._now_ms - self._recalled_ms.get(peer, -RECALL_EVERY_MS) < RECALL_EVERY_MS
         if is_due and self._caution.settled and not self._caution.is_silent(self.height):
             self._recalled_ms[peer] = self._now_ms
             self._out.append(SendVotes(peer, memory_for(self._machine, peer), self._machine.height))
 
     def _send_what_lacks(self, peer: PeerId, state: PeerState) -> None:
-        if self._now_ms - self._round_since_ms < self._config.settle_ms:
-            return
+        if 0 <= self._now_ms - self._round_since_ms < self._config.settle_ms:
+            return  # negative: the clock was set back, and nothing may wait until it is as late again
         there = Standpoint(
             Height(state.height),
             Round(state.round),
@@ -547,7 +572,7 @@ class Replica:
             state.pol_prevotes,
         )
         parts = lacking(self._machine, there)
-        is_late = self._now_ms - self._round_since_ms >= BLOCK_PATIENCE * self._config.settle_ms
+        is_late = not 0 <= self._now_ms - self._round_since_ms < BLOCK_PATIENCE * self._config.settle_ms
         if parts.proposal is not None and parts.proposal.block_id in self._blocks and is_late:
             self._out.append(SendProposal(peer, parts.proposal, self._blocks[parts.proposal.block_id].raw))
         if parts.votes:
@@ -560,7 +585,7 @@ class Replica:
         self._settle_caution()
         self._rejoin_if_stuck()
         self._begin_if_wanted()
-        if len(self.mempool) and self._now_ms - self._relayed_ms >= self._config.relay_again_ms:
+        if len(self.mempool) and not 0 <= self._now_ms - self._relayed_ms < self._config.relay_again_ms:
             self._relayed_ms = self._now_ms
             self._relay_waiting(None)
 

@@ -16,11 +16,12 @@ STAGES = ("verify", "admission", "execute", "state", "store", "consensus", "rpc"
 class Stages:
     """Nanoseconds by stage. Written by one thread only; other threads hand their figures to `add` through it."""
 
-    __slots__ = ("_lap_from", "_spent_ns")
+    __slots__ = ("_lap_from", "_spent_ns", "signatures")
 
     def __init__(self) -> None:
         self._spent_ns = dict.fromkeys(STAGES, 0)
         self._lap_from = 0
+        self.signatures = 0  # checked since the start
 
     def add(self, stage: str, ns: int) -> None:
         self._spent_ns[stage] += ns
