@@ -25,9 +25,11 @@ at height 0 only.
 Every refusal has a code and undoes the whole transaction. The codes below are a contract's own; a call can also be
 refused by a contract that it calls. A failed call emits nothing.
 
-In the life of a slot: orders (`market.place_order`), gate and auction (`market.clear`), readings (`metering.submit`),
-settlement (`imbalance.post_price`, `imbalance.settle`, which closes the slot in market and metering), certificates
-(`certificates.issue`, `transfer`, `retire`, only for a closed slot).
+In the life of a slot: orders (`market.place_order`, `continuous.place`, `bilateral.offer`) within what the grid allows
+(`grid`), gate and auction (`market.clear`), what stays open (`resort.serve`), ordered flexibility (`balancing.activate`),
+readings (`metering.submit`, `metering.submit_signed`), settlement (`imbalance.post_price`, `imbalance.settle`, which closes
+the slot in market, metering and balancing), corrected readings and `imbalance.settle` again, certificates
+(`certificates.issue`, `transfer`, `lock`, `buy`, `retire`, only for a closed slot).
 
 This page is written by `python -m tests.contracts.energy.reference` from the sources.
 """
