@@ -24,11 +24,13 @@ from chain.contract_governance import (
 from chain.genesis import PARAM_BOUNDS, ChainParams
 from chain.hashes import address, digest
 from chain.overlay import Overlay, Writes
+from chain.protocol import Protocol, decode_protocol, encode_protocol
 from chain.system import (
     HALT,
     MEMBERS,
     NEXT_VALIDATORS,
     PARAMS,
+    PROTOCOL,
     VALIDATORS,
     WANTED_VALIDATORS,
     encode_params,
@@ -114,6 +116,13 @@ ABI: tuple[FunctionAbi, ...] = (
     _function("propose_removal", False, {"public_key": "str"}, "int", "Removes a member and its vote."),
     _function("propose_parameter", False, {"name": "str", "value": "int"}, "int", "Changes a chain parameter."),
     _function("propose_halt", False, {"height": "int"}, "int", "Stops the chain after a height; 0 takes it back."),
+    _function(
+        "propose_protocol",
+        False,
+        {"version": "int", "height": "int"},
+        "int",
+        "Blocks follow the next version of the rules from a height on; height 0 takes that back.",
+    ),
     _function("propose_deploy", False, CODE, "int", "Puts a new contract on the chain at the end of a height."),
     _function("propose_upgrade", False, CODE, "int", "Replaces a contract's code and runs its migrate(old_version)."),
     _function("propose_pause", False, {"name": "str"}, "int", "Pauses a contract until it is resumed."),
@@ -132,6 +141,7 @@ ABI: tuple[FunctionAbi, ...] = (
     ),
     _function("members", True, {}, "list", "Validators and observers."),
     _function("parameters", True, {}, "dict", "The chain's parameters."),
+    _function("protocol", True, {}, "dict", "The version of the rules, and what follows it from which height on."),
 )
 _TYPES: dict[str, type] = {"str": str, "int": int, "bool": bool}
 
@@ -170,6 +180,7 @@ class _Chamber:
             "proposal": lambda proposal_id: self._proposal(proposal_id).plain(),
             "proposals": self._proposals,
             "members": self._members,
+            "protocol": self._protocol_now,
             "parameters": lambda: {n: getattr(self._params(), n) for n in sorted(ChainParams.__slots__)},
         }
         return handlers[function.name](**named)
@@ -330,6 +341,31 @@ class _Chamber:
         subject = proposal.subject
         self.state.writes[HALT] = subject["height"].to_bytes(8, "big") if subject["height"] else None
 
+    # --- versions of the rules ----------------------------------------------------------------------------------------
+
+    def _protocol(self) -> Protocol:
+        return decode_protocol(self.state.get(PROTOCOL))
+
+    def _protocol_now(self) -> dict[str, int]:
+        protocol = self._protocol()
+        return {
+            "version": protocol.at(self.call.height),
+            "next_version": protocol.next_version,
+            "next_height": protocol.next_height,
+        }
+
+    def check_protocol(self, subject: dict[str, Any]) -> None:
+        """Versions follow one another, none is left out. What programs know of them must not matter here."""
+        if subject["version"] != self._protocol().at(self.call.height) + 1:
+            raise Refused("NOT_THE_NEXT_VERSION")
+        if subject["height"] and subject["height"] <= self.call.height:
+            raise Refused("HEIGHT_IN_THE_PAST")
+
+    def enact_protocol(self, proposal: Proposal) -> None:
+        current, subject = self._protocol().at(self.call.height), proposal.subject
+        following = (subject["version"], subject["height"]) if subject["height"] else (current, 0)
+        self.state.writes[PROTOCOL] = encode_protocol(Protocol(current, *following))
+
     # --- contracts ---------------------------------------------------------------------------------------------------
 
     def check_code(self, subject: dict[str, Any]) -> None:
@@ -366,6 +402,7 @@ CHECKS: dict[str, Check] = {
     "removal": _Chamber.check_removal,
     "parameter": _Chamber.check_parameter,
     "halt": _Chamber.check_halt,
+    "protocol": _Chamber.check_protocol,
     "deploy": _Chamber.check_code,
     "upgrade": _Chamber.check_code,
     "pause": _Chamber.check_pause,
@@ -377,6 +414,7 @@ ENACTMENTS: dict[str, Enactment] = {
     "removal": _Chamber.enact_removal,
     "parameter": _Chamber.enact_parameter,
     "halt": _Chamber.enact_halt,
+    "protocol": _Chamber.enact_protocol,
     "deploy": _Chamber.schedule_code,
     "upgrade": _Chamber.schedule_code,
     "pause": _Chamber.enact_pause,

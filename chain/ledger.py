@@ -19,6 +19,7 @@ from chain.hashes import ZERO_HASH
 from chain.kv import KV
 from chain.merkle import ListProof
 from chain.overlay import Overlay, Writes
+from chain.protocol import KNOWN, UnknownProtocolError
 from chain.receipt import encode_receipt, pack_list
 from chain.refusal import Refusal
 from chain.snapshot import discard_unfinished
@@ -90,9 +91,15 @@ def _no_lap(stage: str | None) -> None:
 
 
 class Ledger:
-    """Opens the chain in `kv`, or begins it from the genesis. `verify` checks the signatures of commits."""
+    """Opens the chain in `kv`, or begins it from the genesis. `verify` checks the signatures of commits.
 
-    def __init__(self, kv: KV, runtime: Runtime, genesis: Genesis, verify: Verify) -> None:
+    `protocols` are the versions of the rules that this program can carry out. Raises UnknownProtocolError, here and in
+    `apply`, where the next height needs another one: what is decided up to there is kept.
+    """
+
+    def __init__(
+        self, kv: KV, runtime: Runtime, genesis: Genesis, verify: Verify, protocols: frozenset[int] = KNOWN
+    ) -> None:
         self._kv = kv
         self.lap: Lap = _no_lap  # a host that wants to know where the time goes sets its own
         self._runtime: Runtime = GoverningRuntime(runtime)
@@ -111,6 +118,17 @@ class Ledger:
         self.system: SystemState = read_system(self.view, head.height)
         self._directory = Directory(self.view)
         self._past: tuple[int, StateView, StateTree] | None = None
+        self._protocols = protocols
+        self._require_known()
+
+    def _require_known(self) -> None:
+        following = self.head.height + 1
+        version = self.system.protocol.at(following)
+        if version not in self._protocols:
+            raise UnknownProtocolError(
+                f"from height {following} on the chain follows version {version} of its rules, and this program knows up to "
+                f"{max(self._protocols)}: install a newer release and start again; nothing is lost"
+            )
 
     def _begin(self, genesis: Genesis) -> Head:
         discard_unfinished(self._kv)
@@ -153,6 +171,7 @@ class Ledger:
             next_validators_hash=validators_hash(system.next_validators),
             evidence_root=ZERO_HASH,
             last_commit_hash=ZERO_HASH,
+            version=system.protocol.at(head.height + 1),
         )
         return make_block(header, txs, evidence, encode_commit(last_commit) if last_commit else b"", last_commit)
 
@@ -218,6 +237,7 @@ class Ledger:
         self.lap("store")
         self.head, self.system = head, system
         self._past = None
+        self._require_known()
         return head
 
     # --- asking ---------------------------------------------------------------------------------------------------

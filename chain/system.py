@@ -10,6 +10,7 @@ import msgpack
 from chain.evidence import HISTORY, decode_evidence, decode_history, encode_history, evidence_key, fault_id
 from chain.genesis import ChainParams, Genesis, Member
 from chain.overlay import Overlay, Writes
+from chain.protocol import Protocol, decode_protocol
 from chain.wire import decode_validators, encode_validators
 from consensus import proposer
 from consensus.evidence import offender
@@ -26,6 +27,7 @@ WANTED_VALIDATORS = b"$validators/wanted"  # what a block's transactions ask for
 PARAMS = b"$params"
 MEMBERS = b"$members"
 HALT = b"$halt"
+PROTOCOL = b"$protocol"
 EVIDENCE_COUNT = b"$evidence_count"
 EVIDENCE_AT = b"$evidence_at/"
 CHAIN = b"$chain"
@@ -46,6 +48,7 @@ class SystemState:
     standings: dict[ValidatorId, Standing]
     params: ChainParams
     halt_height: int | None  # no block follows this height until governance says so
+    protocol: Protocol = Protocol()
 
     @property
     def turns(self) -> ProposerOrder:
@@ -120,6 +123,7 @@ def read_system(view: StateView, height: int) -> SystemState:
         standings=proposer.decode_standings(_stored(view, STANDINGS)),
         params=read_params(view),
         halt_height=None if halt is None else int.from_bytes(halt, "big"),
+        protocol=decode_protocol(view.get(PROTOCOL)),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chain.block import PROTOCOL_VERSION, Block
+from chain.block import Block
 from chain.evidence import MAX_IN_BLOCK, decode_evidence, fault_id, fault_in
 from chain.executor import next_nonce
 from chain.genesis import ChainParams
@@ -34,7 +34,7 @@ def fault(block: Block, head: Head, system: SystemState, view: StateView, chain_
 def _header_fault(block: Block, head: Head, system: SystemState, chain_id: str) -> str | None:
     header = block.header
     expected = {
-        "version": (header.version, PROTOCOL_VERSION),
+        "version": (header.version, system.protocol.at(head.height + 1)),
         "chain id": (header.chain_id, chain_id),
         "height": (header.height, head.height + 1),
         "parent": (header.parent, head.block_id),

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
-from chain.block import PROTOCOL_VERSION, Header, block_id_of, decode_header
+from chain.block import Header, block_id_of, decode_header
 from chain.hashes import digest
+from chain.protocol import KNOWN
 from chain.wire import decode_commit, decode_validators, encode_commit, encode_validators
 from consensus.commits import verify_commit
 from consensus.types import Commit, CommitStatus, ValidatorSet
@@ -79,8 +80,8 @@ def read_header(raw: bytes, chain_id: str) -> Header:
         raise VerificationError("BAD_HEADER", str(error)) from error
     if header.chain_id != chain_id:
         raise VerificationError("WRONG_CHAIN", f"the header is of chain {header.chain_id[:80]!r}")
-    if header.version != PROTOCOL_VERSION:
-        raise VerificationError("UNKNOWN_VERSION", f"header version {header.version}, known is {PROTOCOL_VERSION}")
+    if header.version not in KNOWN:
+        raise VerificationError("UNKNOWN_VERSION", f"header version {header.version}, known are {sorted(KNOWN)}")
     return header
 
 

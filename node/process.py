@@ -101,8 +101,8 @@ async def prepare(loaded: LoadedHome) -> int | None:
 class Node:
     """Opens everything when it is made (on a running loop); `run` serves until `stop`; `close` lets go of the files.
 
-    Raises HomeError, ConfigError, StoreError, CorruptStoreError, WalCorruptError, GuardError, GenesisError or
-    PortTakenError, each with a sentence for the operator.
+    Raises HomeError, ConfigError, StoreError, CorruptStoreError, WalCorruptError, GuardError, GenesisError,
+    PortTakenError or UnknownProtocolError, each with a sentence for the operator.
     """
 
     def __init__(self, loaded: LoadedHome) -> None:
@@ -148,6 +148,7 @@ class Node:
         self._pruner = Pruner(kv, config.keep_blocks)
         status = StatusSource(config.name, version("gridbft"), self._peer_infos)
         tls, pinned = client_access(home, config)
+        self._upgrade: tuple[int, int] | None = None
         self._home = home
         self._started_s = time.time()
         self._metrics = MetricsServer(self.metrics)
@@ -165,8 +166,16 @@ class Node:
         if members != self._members:
             self._members = members
             self.peers.set_members(read_members(self.host.ledger.view))
+        self._look_for_upgrade()
         self._snapshots.applied(height)
         self._pruner.applied(height)
+
+    def _look_for_upgrade(self) -> None:
+        """Operators hear of new rules that this program does not know when they are decided, not when they begin."""
+        required = self.host.ledger.system.protocol.required()
+        if required is not None and required != self._upgrade:
+            log.warning("upgrade_needed", version=required[0], from_height=required[1], todo="install a newer release")
+        self._upgrade = required
 
     def _peer_infos(self) -> list[client_pb2.PeerInfo]:
         connected = self.peers.connected

@@ -163,6 +163,21 @@ def propose_halt(height: int, as_json: bool, **who: Any) -> None:
     submit("propose_halt", height, who=who, as_json=as_json)
 
 
+@propose.command()
+@click.argument("version", type=click.IntRange(min=2))
+@click.argument("height", type=click.IntRange(min=0))
+@options
+def protocol(version: int, height: int, as_json: bool, **who: Any) -> None:
+    """Follow VERSION of the chain's rules from HEIGHT on; height 0 takes that back.
+
+    Every node must run a release that knows VERSION by then: one that does not stops, and says so.
+
+    \b
+    gridbft gov propose protocol 2 250000 --home /var/lib/gridbft
+    """
+    submit("propose_protocol", version, height, who=who, as_json=as_json)
+
+
 @gov.command()
 @click.argument("proposal_id", type=click.IntRange(min=1))
 @click.option("--yes/--no", "approve", required=True, help="For it, or against it.")

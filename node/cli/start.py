@@ -13,6 +13,7 @@ import structlog
 
 from chain.genesis import GenesisError
 from chain.kv import StoreError
+from chain.protocol import UnknownProtocolError
 from chain.store import CorruptStoreError
 from node.cli.unlock import passphrase_option, unlocking
 from node.clienttls import ClientTlsError
@@ -30,6 +31,7 @@ OPERATOR_FAULTS = (
     GenesisError,
     StoreError,
     CorruptStoreError,
+    UnknownProtocolError,
     WalCorruptError,
     GuardError,
     PortTakenError,
