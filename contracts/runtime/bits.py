@@ -25,7 +25,7 @@ class Bits:
         self.contract = contract
         self.variables: dict[str, int] = {name: WIDE for name, _ in function.params}
         bindings: dict[str, list[ast.expr | None]] = {}
-        for name, value in _bindings(function.node):
+        for name, value in _bindings(function):
             bindings.setdefault(name, []).append(value)
         pending = [name for name in bindings if name not in self.variables]
         for _ in range(len(pending)):  # a variable is known once all that it is made from is known
@@ -113,9 +113,9 @@ class Bits:
                 return WIDE
 
 
-def _bindings(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None]]:
+def _bindings(function: Function) -> Iterator[tuple[str, ast.expr | None]]:
     """Every name that a body binds, with the expression it is bound to, or None where that is not one integer expression."""
-    for node in walk(function):
+    for node in function.parts:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 yield name, value

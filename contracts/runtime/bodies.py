@@ -63,7 +63,7 @@ def check_body(contract: Contract, function: Function) -> list[CheckError]:
 
 def writes_state(contract: Contract, function: Function) -> bool:
     """Whether the body itself writes, deletes or emits."""
-    return any(_writes(contract, node) for node in walk(function.node))
+    return any(_writes(contract, node) for node in function.parts)
 
 
 def _writes(contract: Contract, node: ast.AST) -> bool:

@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterable, Mapping
 
 from contracts.runtime.model import Contract
-from contracts.runtime.tree import walk
 
 Graph = Mapping[str, frozenset[str]]
 
@@ -15,7 +14,7 @@ def call_graph(contract: Contract) -> Graph:
     return {
         name: frozenset(
             node.func.id
-            for node in walk(function.node)
+            for node in function.parts
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in contract.functions
         )
         for name, function in contract.functions.items()

@@ -249,8 +249,7 @@ class _ModuleReader:
             return
         if kind != "private" and any(map(contains_any, [returns, *(param for _, param in known)])):
             self._refuse(node, "TYPE", "parameters and results of @export and @view functions have types; Any is none")
-        doc = ast.get_docstring(node) or ""
-        self.functions[node.name] = Function(node.name, kind, tuple(known), returns, doc, node)
+        self.functions[node.name] = Function.of(node, kind, tuple(known), returns)
 
     def _decoration(self, node: ast.FunctionDef) -> FunctionKind:
         match node.decorator_list:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from contracts.runtime.model import Contract, Function
-from contracts.runtime.tree import walk
 from contracts.runtime.types import DictOf, ListOf, RecordOf, Scalar, TupleEach, TupleOf, Type
 
 Kind = str | None  # "int" (bool included), "str", "bytes", "list", "tuple", "dict", "range", or unknown
@@ -73,7 +72,7 @@ class Kinds:
         self.contract = contract
         self.variables: dict[str, Kind] = {}
         params = {name: enforced_kind(kind) for name, kind in function.params}
-        bindings = list(_bindings(function.node))
+        bindings = list(_bindings(function))
         self.variables = {**{name: UNSET for name, _ in bindings}, **params}
         changed = True
         while changed:
@@ -166,9 +165,9 @@ class Kinds:
 Finder = Callable[[Kinds], Kind]
 
 
-def _bindings(function: ast.FunctionDef) -> Iterator[tuple[str, Finder]]:
+def _bindings(function: Function) -> Iterator[tuple[str, Finder]]:
     """Every name that a body binds, with how to find its kind. Names of comprehensions count as the function's."""
-    for node in walk(function):
+    for node in function.parts:
         match node:
             case ast.Assign(targets=[target], value=value):
                 yield from _bind(target, _kind_of(value))

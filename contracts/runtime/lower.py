@@ -43,14 +43,25 @@ def charge(cost: int) -> list[ast.stmt]:
     ]
 
 
+_JUMPS = frozenset({ast.Return, ast.Break, ast.Continue})
+_LOOP_ENDS = frozenset({ast.Return, ast.Break})
+
+
 def _leaves_early(node: ast.stmt) -> bool:
     """Whether control may not reach the statement after this one."""
-    return any(isinstance(part, ast.Return | ast.Break | ast.Continue) for part in walk(node))
+    return _holds(node, _JUMPS)
 
 
 def _leaves_loop(body: list[ast.stmt]) -> bool:
     """Whether a loop with this body may end before its iterable does. (A break of an inner loop counts too.)"""
-    return any(isinstance(part, ast.Return | ast.Break) for node in body for part in walk(node))
+    return any(_holds(node, _LOOP_ENDS) for node in body)
+
+
+def _holds(node: ast.stmt, kinds: frozenset[type[ast.stmt]]) -> bool:
+    """Whether the statement is one of these kinds, or has one inside."""
+    if isinstance(node, ast.If | ast.For | ast.While):
+        return any(_holds(part, kinds) for part in (*node.body, *node.orelse))
+    return type(node) in kinds
 
 
 class Statements(Expressions):
@@ -70,7 +81,7 @@ class Statements(Expressions):
         done: list[ast.stmt] = []
         segment: list[ast.stmt] = []
         for node in nodes:
-            segment.extend(ast.copy_location(part, node) for part in self.statement(node))
+            segment.extend(self.statement(node))
             if _leaves_early(node) and node is not nodes[-1]:
                 done, first, segment = self.close(done, first, segment)
         done, first, _ = self.close(done, first, segment)

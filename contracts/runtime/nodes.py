@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from contracts.runtime.codec import INT_MAX, INT_MIN
 from contracts.runtime.model import CheckError
 from contracts.runtime.vocabulary import ALLOWED_NODES, KEYWORDS, REFUSED_NODES
 
 _PLACED = (ast.stmt, ast.expr, ast.arg, ast.keyword, ast.alias)  # nodes that say where they are
-_PLAIN = frozenset(node for node in ALLOWED_NODES if not node._fields) - {ast.Pass, ast.Break, ast.Continue}
+Problem = tuple[str, str]  # code, message
 
 MAX_DEPTH = 64
 MAX_NODES = 30_000
@@ -22,93 +24,158 @@ def error(node: ast.AST, code: str, message: str) -> CheckError:
     return CheckError(getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1, code, message)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What is known of a kind of node before any is seen."""
+
+    fields: tuple[str, ...]
+    has_place: bool  # it says where it stands
+    is_plain: bool  # allowed, with nothing inside: an operator or a context
+    is_allowed: bool
+    names: bool  # its strings are identifiers
+    form: Callable[[Any], Iterable[Problem]] | None
+
+
 def check_nodes(tree: ast.Module) -> list[CheckError]:
     """Refusals that need no knowledge of names: unknown nodes, strange identifiers, forms that the language leaves out."""
     found: list[CheckError] = []
-    count = 0
-    where: ast.AST = tree
-    stack: list[tuple[ast.AST, ast.AST, int]] = [(tree, tree, 0)]
+    accepted: set[str] = set()
+    count = 1
+    stack: list[tuple[ast.AST, ast.AST, int]] = [(tree, tree, 1)]
     while stack:
-        node, parent, depth = stack.pop()
-        count += 1
-        where = node if isinstance(node, _PLACED) else parent
-        if depth > MAX_DEPTH or count > MAX_NODES:
-            return [error(where, "NESTING", f"at most {MAX_DEPTH} levels deep and {MAX_NODES} parts: name the parts")]
+        node, where, depth = stack.pop()
         kind = type(node)
-        if kind in _PLAIN:
-            continue
-        found.extend(_check_node(node, where))
-        for field in kind._fields:
+        shape = _shapes.get(kind) or _shape(kind)
+        if not shape.is_allowed:
+            code, message = REFUSED_NODES.get(kind.__name__, ("SYNTAX", f"{kind.__name__} is not in the language"))
+            found.append(error(where, code, message))
+        elif shape.form is not None:
+            found.extend(error(where, code, message) for code, message in shape.form(node))
+        for field in shape.fields:
             value = getattr(node, field, None)
+            if value is None:
+                continue
             for child in value if type(value) is list else (value,):
-                if isinstance(child, ast.AST):
+                inner = _shapes.get(type(child)) or _shape(type(child))
+                if inner.fields or not inner.is_plain:
+                    if type(child) is str and shape.names and field != "module" and child not in accepted:
+                        problem = _identifier_problem(child)
+                        if problem is None:
+                            accepted.add(child)
+                        else:
+                            found.append(error(where, *problem))
+                    if not isinstance(child, ast.AST):
+                        continue
                     is_elif = kind is ast.If and field == "orelse" and type(child) is ast.If and value == [child]
-                    stack.append((child, where, depth if is_elif else depth + 1))
+                    stack.append((child, child if inner.has_place else where, depth if is_elif else depth + 1))
+                count += 1
+                if depth > MAX_DEPTH or count > MAX_NODES:
+                    message = f"at most {MAX_DEPTH} levels deep and {MAX_NODES} parts: name the parts"
+                    return [error(child if inner.has_place else where, "NESTING", message)]
     return sorted(found, key=lambda e: (e.line, e.column, e.code))
 
 
-def _check_node(node: ast.AST, where: ast.AST) -> Iterator[CheckError]:
-    kind = type(node)
-    if kind not in ALLOWED_NODES:
-        code, message = REFUSED_NODES.get(kind.__name__, ("SYNTAX", f"{kind.__name__} is not in the language"))
-        yield error(where, code, message)
-        return
-    for field, value in ast.iter_fields(node):
-        if kind in (ast.Constant, ast.alias) or field == "module":  # imports are compared with the host's names later
-            continue
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str):
-                yield from _check_identifier(text, where)
-    yield from _check_form(node, where)
-
-
-def _check_identifier(text: str, where: ast.AST) -> Iterator[CheckError]:
+def _identifier_problem(text: str) -> Problem | None:
     if text.startswith("_"):
-        yield error(where, "UNDERSCORE", f"{text}: names begin with a letter")
-    elif not text.isascii() or not text.isidentifier() or len(text) > MAX_NAME_CHARACTERS or text in KEYWORDS:
-        yield error(where, "NAME", f"a name has at most {MAX_NAME_CHARACTERS} ASCII letters, digits and underscores")
+        return "UNDERSCORE", f"{text}: names begin with a letter"
+    if not text.isascii() or not text.isidentifier() or len(text) > MAX_NAME_CHARACTERS or text in KEYWORDS:
+        return "NAME", f"a name has at most {MAX_NAME_CHARACTERS} ASCII letters, digits and underscores"
+    return None
 
 
-def _check_form(node: ast.AST, where: ast.AST) -> Iterator[CheckError]:
-    """Optional parts of allowed nodes."""
-    match node:
-        case ast.Constant():
-            yield from _check_constant(node)
-        case ast.FunctionDef():
-            if getattr(node, "type_params", []):
-                yield error(node, "TYPE_PARAMETERS", "functions have no type parameters")
-        case ast.arguments():
-            if node.posonlyargs or node.kwonlyargs or node.vararg or node.kwarg:
-                yield error(where, "STAR", "parameters are plain names")
-            if node.defaults:
-                yield error(where, "DEFAULT", "parameters have no defaults: callers say what they mean")
-            if len(node.args) > MAX_PARAMETERS:
-                yield error(where, "PARAMETERS", f"at most {MAX_PARAMETERS} parameters")
-        case ast.keyword(arg=None):
-            yield error(where, "STAR", "pass values by name")
-        case ast.Dict() if None in node.keys:
-            yield error(where, "STAR", "write the entries")
-        case ast.Slice(step=step) if step is not None:
-            yield error(where, "SLICE_STEP", "slices have no step")
-        case ast.For() | ast.While() if node.orelse:
-            yield error(where, "LOOP_ELSE", "no else after a loop")
-        case ast.comprehension() if node.is_async:
-            yield error(where, "ASYNC", "nothing here waits")
-        case ast.Assign() if len(node.targets) != 1:
-            yield error(where, "MULTI_ASSIGN", "one target for each assignment")
-        case ast.alias() if node.asname is not None:
-            yield error(where, "IMPORT", "host names keep their names")
-        case _:
-            pass
+# --- optional parts of allowed nodes
 
 
-def _check_constant(node: ast.Constant) -> Iterator[CheckError]:
-    value = node.value
+def _function(node: ast.FunctionDef) -> Iterator[Problem]:
+    if getattr(node, "type_params", []):
+        yield "TYPE_PARAMETERS", "functions have no type parameters"
+
+
+def _parameters(node: ast.arguments) -> Iterator[Problem]:
+    if node.posonlyargs or node.kwonlyargs or node.vararg or node.kwarg:
+        yield "STAR", "parameters are plain names"
+    if node.defaults:
+        yield "DEFAULT", "parameters have no defaults: callers say what they mean"
+    if len(node.args) > MAX_PARAMETERS:
+        yield "PARAMETERS", f"at most {MAX_PARAMETERS} parameters"
+
+
+def _keyword(node: ast.keyword) -> Iterator[Problem]:
+    if node.arg is None:
+        yield "STAR", "pass values by name"
+
+
+def _dict(node: ast.Dict) -> Iterator[Problem]:
+    if None in node.keys:
+        yield "STAR", "write the entries"
+
+
+def _slice(node: ast.Slice) -> Iterator[Problem]:
+    if node.step is not None:
+        yield "SLICE_STEP", "slices have no step"
+
+
+def _loop(node: ast.For | ast.While) -> Iterator[Problem]:
+    if node.orelse:
+        yield "LOOP_ELSE", "no else after a loop"
+
+
+def _generator(node: ast.comprehension) -> Iterator[Problem]:
+    if node.is_async:
+        yield "ASYNC", "nothing here waits"
+
+
+def _assignment(node: ast.Assign) -> Iterator[Problem]:
+    if len(node.targets) != 1:
+        yield "MULTI_ASSIGN", "one target for each assignment"
+
+
+def _imported(node: ast.alias) -> Iterator[Problem]:
+    if node.asname is not None:
+        yield "IMPORT", "host names keep their names"
+
+
+def _constant(node: ast.Constant) -> tuple[Problem, ...]:
+    value: Any = node.value
     kind = type(value)
-    if isinstance(value, int):
+    if kind is int:
         if not INT_MIN <= value <= INT_MAX:
-            yield error(node, "CONSTANT_TOO_LARGE", "integers have at most 256 bits")
-    elif kind in (float, complex):
-        yield error(node, "FLOAT", "integers only: give the quantity a smaller unit (Wh, micros)")
-    elif kind not in (str, bytes, bool, type(None), type(...)):
-        yield error(node, "CONSTANT", "constants are int, str, bytes, bool and None")
+            return (("CONSTANT_TOO_LARGE", "integers have at most 256 bits"),)
+    elif kind is float or kind is complex:
+        return (("FLOAT", "integers only: give the quantity a smaller unit (Wh, micros)"),)
+    elif kind not in _CONSTANTS:
+        return (("CONSTANT", "constants are int, str, bytes, bool and None"),)
+    return ()
+
+
+_CONSTANTS = frozenset({str, bytes, bool, type(None), type(...)})
+_FORMS: dict[type, Callable[[Any], Iterable[Problem]]] = {
+    ast.Constant: _constant,
+    ast.FunctionDef: _function,
+    ast.arguments: _parameters,
+    ast.keyword: _keyword,
+    ast.Dict: _dict,
+    ast.Slice: _slice,
+    ast.For: _loop,
+    ast.While: _loop,
+    ast.comprehension: _generator,
+    ast.Assign: _assignment,
+    ast.alias: _imported,
+}
+_shapes: dict[type, _Shape] = {}
+
+
+def _shape(kind: type) -> _Shape:
+    is_node = issubclass(kind, ast.AST)
+    is_allowed = kind in ALLOWED_NODES
+    has_place = issubclass(kind, _PLACED)
+    fields: tuple[str, ...] = getattr(kind, "_fields", ()) if is_node else ()
+    made = _shapes[kind] = _Shape(
+        fields,
+        has_place,
+        is_allowed and not fields and not has_place,
+        is_allowed,
+        is_allowed and kind not in (ast.Constant, ast.alias),  # imports are compared with the host's names later
+        _FORMS.get(kind),
+    )
+    return made

@@ -15,20 +15,24 @@ MAX_ELIFS = 32
 MAX_NUMBER_CHARACTERS = 80
 MAX_STRING_CHARACTERS = 4_096
 
-# One token of a contract; whatever matches none of these is refused.
+# One token of a contract, or a run of what is never refused and never nests; whatever matches none of these is refused.
 _TOKEN = re.compile(
     r"""
-    (?P<space>[ ]+) | (?P<newline>\n) | (?P<comment>\#[^\n]*)
+    (?P<skip>(?:[ ]+|[,:;]|\#[^\n]*
+        |(?!(?:not|if|else|elif|and|or|in|is|lambda|await|for|def|while)\b)[A-Za-z_][A-Za-z0-9_]*+(?!["']))++)
+  | (?P<newline>\n)
   | (?P<triple>(?P<tprefix>[A-Za-z]*)(?P<tquote>\"\"\"|''')(?P<tbody>(?:[^\\]|\\.)*?)(?P=tquote))
   | (?P<string>(?P<sprefix>[A-Za-z]*)(?P<squote>["'])(?P<sbody>(?:[^\\\n]|\\[^\n])*?)(?P=squote))
   | (?P<number>\.?[0-9][0-9A-Za-z_.]*)
   | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
   | (?P<open>[(\[{]) | (?P<close>[)\]}])
   | (?P<ellipsis>\.\.\.)
-  | (?P<operator>->|\*\*=?|//=?|<<=?|>>=?|[-+*%&|^]=|[<>=!]=|[-+*/%&|^~<>=.,:;@!\\])
+  | (?P<operator>->|\*\*=?|//=?|<<=?|>>=?|[-+*%&|^]=|[<>=!]=|[-+*/%&|^~<>=.@!\\])
     """,
     re.VERBOSE | re.DOTALL,
 )
+_LITERALS = frozenset({"triple", "string", "number"})
+_STRANGE = re.compile(rb"[^\x20-\x7e\n]")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+(_[0-9a-fA-F]+)*|[1-9][0-9]*(_[0-9]+)*|0")
 _FLOAT = re.compile(r"[0-9_]*\.[0-9_]*([eE][-+]?[0-9]*)?[jJ]?|[0-9][0-9_]*([eE][0-9]*)?[jJ]?")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
@@ -42,73 +46,74 @@ def scan(source: bytes) -> Finding | None:
     """The first reason to refuse the source before parsing it, or None."""
     if len(source) > MAX_SOURCE_BYTES:
         return 1, 1, "SOURCE_TOO_LARGE", f"a contract is at most {MAX_SOURCE_BYTES} bytes: split it into two contracts"
-    for number, line in enumerate(source.split(b"\n"), 1):
-        column = next((i for i, byte in enumerate(line, 1) if not 32 <= byte < 127), None)
-        if column is not None:
-            return number, column, "NOT_ASCII", "printable ASCII, spaces and line feeds only: no tabs, no other letters"
-    return _Scan(source.decode("ascii")).run()
+    strange = _STRANGE.search(source)
+    if strange is not None:
+        where = _place(source[: strange.start()].decode("latin-1"))
+        return *where, "NOT_ASCII", "printable ASCII, spaces and line feeds only: no tabs, no other letters"
+    text = source.decode("ascii")
+    return _tokens(text)
 
 
-class _Scan:
-    """Walks the tokens once, counting what nests."""
+def _place(before: str) -> tuple[int, int]:
+    """Line and column of what comes after this text."""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.line = 1
-        self.line_start = 0
+
+def _tokens(text: str) -> Finding | None:
+    """Walks the tokens once. Only those that can be refused or that nest are looked at, so most cost nothing but their match."""
+    nesting = _Nesting()
+    position = 0
+    for match in _TOKEN.finditer(text):
+        if match.start() != position:
+            break
+        position = match.end()
+        kind = match.lastgroup
+        if kind == "skip":
+            continue
+        problem = _problem(match, kind) if kind in _LITERALS else nesting.problem(kind, match.group())
+        if problem is not None:
+            return *_place(text[: match.start()]), *problem
+    if position < len(text):
+        return *_place(text[:position]), "SYNTAX", "this is not the beginning of anything in the language"
+    return None
+
+
+def _problem(match: re.Match[str], kind: str | None) -> tuple[str, str] | None:
+    if kind == "string":
+        return _string_problem(match.group("sprefix"), match.group("sbody"))
+    if kind == "triple":
+        return _string_problem(match.group("tprefix"), match.group("tbody"))
+    return _number_problem(match.group())
+
+
+class _Nesting:
+    """Counts what nests, token by token."""
+
+    def __init__(self) -> None:
         self.brackets = 0
         self.operators = 0
         self.elifs = 0
 
-    def run(self) -> Finding | None:
-        position = 0
-        while position < len(self.text):
-            match = _TOKEN.match(self.text, position)
-            column = position - self.line_start + 1
-            if match is None:
-                return self.line, column, "SYNTAX", "this is not the beginning of anything in the language"
-            problem = self._token(match)
-            if problem is not None:
-                return self.line, column, *problem
-            self._advance(match)
-            position = match.end()
-        return None
-
-    def _advance(self, match: re.Match[str]) -> None:
-        lines = match.group().count("\n")
-        if lines:
-            self.line += lines
-            self.line_start = match.start() + match.group().rindex("\n") + 1
-
-    def _token(self, match: re.Match[str]) -> tuple[str, str] | None:
-        kind = match.lastgroup
-        if kind == "string":
-            return _string_problem(match.group("sprefix"), match.group("sbody"))
-        if kind == "triple":
-            return _string_problem(match.group("tprefix"), match.group("tbody"))
-        if kind == "number":
-            return _number_problem(match.group())
-        return self._nesting_problem(kind, match.group())
-
-    def _nesting_problem(self, kind: str | None, token: str) -> tuple[str, str] | None:
-        if kind == "newline" and self.brackets == 0:
-            self.operators = 0
+    def problem(self, kind: str | None, token: str) -> tuple[str, str] | None:
+        if kind == "newline":
+            if self.brackets == 0:
+                self.operators = 0
         elif kind == "open":
             self.brackets += 1
+            if self.brackets > MAX_BRACKETS:
+                return "NESTING", f"at most {MAX_BRACKETS} brackets deep: name the parts"
         elif kind == "close":
             self.brackets = max(0, self.brackets - 1)
-        elif token in _NESTING_WORDS or (kind == "operator" and token not in ",:;="):
+        elif token in _NESTING_WORDS or (kind == "operator" and token != "="):
             self.operators += 1
+            if self.operators > MAX_OPERATORS_PER_LINE:
+                return "NESTING", f"at most {MAX_OPERATORS_PER_LINE} operators in one line: name the parts"
         elif token == "elif":
             self.elifs += 1
-        elif token in ("def", "for", "while"):
+            if self.elifs > MAX_ELIFS:
+                return "NESTING", f"at most {MAX_ELIFS} elif branches in a row"
+        elif token in ("def", "while"):
             self.elifs = 0
-        if self.brackets > MAX_BRACKETS:
-            return "NESTING", f"at most {MAX_BRACKETS} brackets deep: name the parts"
-        if self.operators > MAX_OPERATORS_PER_LINE:
-            return "NESTING", f"at most {MAX_OPERATORS_PER_LINE} operators in one line: name the parts"
-        if self.elifs > MAX_ELIFS:
-            return "NESTING", f"at most {MAX_ELIFS} elif branches in a row"
         if token == "\\":
             return "SYNTAX", "no line continuation by a backslash: use brackets"
         return None
