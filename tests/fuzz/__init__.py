@@ -1,0 +1,1 @@
+"""Fuzzing of every decoder and of both services: `python -m tests.fuzz --minutes 30 --json`."""
