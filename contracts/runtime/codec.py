@@ -19,6 +19,7 @@ MAX_TEXT = 4_096  # characters of a str, bytes of a bytes, in any value of a con
 EXT_BIG_INT = 1
 
 _pack = msgpack.Packer(autoreset=True).pack
+_FLAT = frozenset({int, str, bytes, bool, type(None)})
 _SMALL_MIN, _SMALL_MAX = -(1 << 63), (1 << 64) - 1
 
 
@@ -38,6 +39,12 @@ def encode(value: Any) -> bytes:
     if kind is int and _SMALL_MIN <= value <= _SMALL_MAX:
         small: bytes = _pack(value)
         return small
+    if isinstance(value, list | tuple) and len(value) <= MAX_ITEMS and _FLAT.issuperset(map(type, value)):
+        try:
+            flat: bytes = _pack(value)  # most records are flat: msgpack packs them canonically as they are
+        except (OverflowError, ValueError):
+            return _pack_scalar(_plain(value, 0))  # an integer beyond 64 bits, or what the slow way gives its code
+        return flat
     return _pack_scalar(_plain(value, 0))
 
 
