@@ -23,6 +23,7 @@ SEED_FILE = "participants.seed"
 OPERATORS = ("operator", "meter-operator", "issuer")
 CURRENCY = "EUR"
 BASE_PORT = 7101
+HISTORY_DAYS = 36_500
 BASE_PORT_VARIABLE = "GRIDBFT_BASE_PORT"
 PEER_PORT_OFFSET = 100
 MAX_NODES = 64
@@ -127,6 +128,8 @@ def devnet_genesis(
         contracts=tuple((name, SOURCES[name].decode("ascii")) for name in DEPLOYMENT_ORDER),
         calls=(
             *(GenesisCall(contract, function, tuple(args)) for contract, function, args in genesis_calls(*accounts)),
+            # The days that are played here lie years back: their certificates must not have expired when they are issued.
+            GenesisCall("certificates", "set_lifetime", (HISTORY_DAYS,)),
             *more_calls,
         ),
     )

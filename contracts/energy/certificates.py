@@ -12,7 +12,7 @@ of one device; each device numbers its units from 0 without a gap, so a device's
 - A retirement claims the beneficiary's metered consumption of the same slot. A consumed Wh is claimed at most once, and a
   retired unit never moves again: it leaves its certificate for good.
 - An issuer withdraws units: at will with its reason, and where a correction has left less export than was issued; what
-  cannot be withdrawn because it is retired is flagged. Eighteen months after production what is left expires.
+  cannot be withdrawn because it is retired is flagged. Eighteen months after production (a parameter) the rest expires.
 - Carbon units (1 kg CO2e) live in the same records: the device is the project, the technology its methodology, the slot
   its vintage (a year). They are issued up to what was verified, and claim no consumption.
 """
@@ -22,7 +22,10 @@ from contracts.host import Map, NamedTuple, Value, call, ctx, emit, export, fail
 PRODUCTION_KINDS = ("pv", "wind", "hydro", "biomass")  # a battery gives back what it took: that is no production
 SLOT_SECONDS = 900
 DAY_MS = 86_400_000
-EXPIRY_MS = 548 * DAY_MS  # 18 months after production (Directive (EU) 2018/2001, article 19(3))
+LIFETIME_DAYS = (
+    548  # 18 months after production (Directive (EU) 2018/2001, article 19(3)), unless an operator says else
+)
+MAX_LIFETIME_DAYS = 36_500
 WH = "Wh"
 CARBON = "kgCO2e"
 MAX_PRICE_MICROS_PER_KWH = 1_000_000_000
@@ -86,6 +89,7 @@ Retirement = NamedTuple(
     ],
 )
 
+lifetime_days: Value[int] = Value("lifetime_days", LIFETIME_DAYS)
 certificates_by_id: Map[int, Certificate] = Map("certificates_by_id")
 last_certificate: Value[int] = Value("last_certificate", 0)
 retirements_by_id: Map[int, Retirement] = Map("retirements_by_id")
@@ -179,7 +183,7 @@ def owned(certificate_id: int, quantity: int) -> Certificate:
 
 
 def is_expired(found: Certificate) -> bool:
-    return found.unit == WH and ctx.time_ms > interval_s(found)[1] * 1000 + EXPIRY_MS
+    return found.unit == WH and ctx.time_ms > interval_s(found)[1] * 1000 + lifetime_days.get() * DAY_MS
 
 
 # --- Issuing -----------------------------------------------------------------------------------------------------------
@@ -542,13 +546,22 @@ def withdraw(certificate_id: int, quantity_wh: int, reason: str) -> int:
 
 
 @export
+def set_lifetime(days: int) -> None:
+    """An operator sets how long after production a certificate can move and be retired."""
+    require(call("registry", "has_role", ctx.caller, "OPERATOR"), "NOT_OPERATOR")
+    require(0 < days <= MAX_LIFETIME_DAYS, "LIFETIME_OUT_OF_RANGE")
+    lifetime_days.set(days)
+    emit("LifetimeSet", days=days)
+
+
+@export
 def expire(certificate_id: int) -> int:
-    """An issuer ends what is left of a certificate 18 months after production. Returns the ending's id."""
+    """An issuer ends what is left of a certificate once its lifetime has passed. Returns the ending's id."""
     require(call("registry", "has_role", ctx.caller, "ISSUER"), "NOT_ISSUER")
     found = known(certificate_id)
     require(is_expired(found), "NOT_EXPIRED")
     left = found.unit_end - found.unit_start
-    return finish(certificate_id, unretired(certificate_id, left), left, "EXPIRED", "18 months after production")
+    return finish(certificate_id, unretired(certificate_id, left), left, "EXPIRED", "its lifetime has passed")
 
 
 @export

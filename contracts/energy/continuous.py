@@ -15,6 +15,7 @@ from contracts.host import Map, NamedTuple, Value, call, ctx, emit, export, fail
 MAX_QUANTITY_WH = 1_000_000_000
 MAX_LIMIT_MICROS_PER_KWH = 1_000_000_000
 MAX_RESTING = 200  # of a product and side
+MAX_RESTING_OF_ACCOUNT = 100  # of a product, both sides together: nobody can fill a book up for the others
 MAX_EXPIRED_AT_ONCE = 100
 PPM = 1_000_000
 
@@ -37,6 +38,7 @@ Resting = NamedTuple(
 )
 
 resting: Map[int, Resting] = Map("resting")
+resting_counts: Map[tuple[str, int, str], int] = Map("resting_counts")  # (zone, slot, account)
 last_order: Value[int] = Value("last_order", 0)
 bids: Map[tuple[str, int], list[tuple[int, int]]] = Map("bids")  # (zone, slot) -> (-limit, order), best first
 asks: Map[tuple[str, int], list[tuple[int, int]]] = Map("asks")  # (zone, slot) -> (limit, order), best first
@@ -182,6 +184,8 @@ def end(order_id: int, found: Resting) -> None:
     """An order is out of the book: what its hold still has goes back."""
     if found.hold_id != 0 and call("payments", "held_by", found.hold_id) is not None:
         call("payments", "release_all", found.hold_id)
+    key = (found.zone, found.slot, found.account)
+    resting_counts[key] = resting_counts[key] - 1
     del resting[order_id]
 
 
@@ -240,6 +244,10 @@ def place(zone: str, slot: int, side: str, quantity_wh: int, limit_micros_per_kw
 
 def rest(order_id: int, incoming: Resting, tariff: list[int]) -> None:
     key = (incoming.zone, incoming.slot)
+    counted = (incoming.zone, incoming.slot, incoming.account)
+    count = resting_counts.get(counted, 0)
+    require(count < MAX_RESTING_OF_ACCOUNT, "TOO_MANY_ORDERS")
+    resting_counts[counted] = count + 1
     if incoming.side == "buy":
         book = bids.get(key, [])
         require(len(book) < MAX_RESTING, "BOOK_FULL")

@@ -99,6 +99,7 @@ GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
     ("certificates", "charge"): ("owner", (1, 1, "battery"), "NOT_YOUR_CERTIFICATE"),
     ("certificates", "describe_device"): ("issuer", (pv_of(BOB), "", 0, 0), "NOT_ISSUER"),
     ("certificates", "withdraw"): ("issuer", (1, 1, "because"), "NOT_ISSUER"),
+    ("certificates", "set_lifetime"): ("operator", (1_000,), "NOT_OPERATOR"),
     ("certificates", "expire"): ("issuer", (1,), "NOT_ISSUER"),
     ("certificates", "reconcile"): ("issuer", (pv_of(BOB), SLOT - 1, [1]), "NOT_ISSUER"),
     ("certificates", "register_project"): ("issuer", ("new", BOB, "m", "here", "", 0), "NOT_ISSUER"),

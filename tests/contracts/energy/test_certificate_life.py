@@ -292,3 +292,14 @@ def test_carbon_refuses(network: Network, function: str, args: tuple[object, ...
     network.act(ISSUER, "certificates", "register_project", "known", ALICE, "m", "l", "", 0)
     with refused(code):
         network.act(ISSUER, "certificates", function, *args)
+
+
+def test_an_operator_sets_the_lifetime_within_bounds_and_a_longer_one_revives(issued: Network) -> None:
+    issued.world.time_ms = (SLOT + 1) * 900_000 + 549 * 86_400_000
+    with refused("CERTIFICATE_EXPIRED"):
+        certificates(issued, ALICE, "transfer", 1, 1, BOB)
+    for days in (0, 36_501):
+        with refused("LIFETIME_OUT_OF_RANGE"):
+            certificates(issued, OPERATOR, "set_lifetime", days)
+    certificates(issued, OPERATOR, "set_lifetime", 550)
+    certificates(issued, ALICE, "transfer", 1, 1, BOB)

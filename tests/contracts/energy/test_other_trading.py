@@ -185,14 +185,19 @@ def test_the_gate_ends_continuous_trading_and_what_rests_goes_back(network: Netw
         network.act(ALICE, "continuous", "cancel", order)
 
 
-def test_a_side_of_the_book_rests_two_hundred(network: Network) -> None:
-    for limit in range(200):
-        place(network, ALICE, "buy", 1, limit)
-        place(network, BOB, "sell", 1, 1_000 + limit)
+def test_a_side_of_the_book_rests_two_hundred_and_a_quarter_of_both_for_each(network: Network) -> None:
+    for account in PEOPLE[:4]:
+        for limit in range(50):
+            place(network, account, "buy", 1, limit)
+            place(network, account, "sell", 1, 1_000 + limit)
+        with refused("TOO_MANY_ORDERS"):
+            place(network, account, "buy", 1, 1)
     with refused("BOOK_FULL"):
-        place(network, CAROL, "buy", 1, 1)
+        place(network, ERIN, "buy", 1, 1)
     with refused("BOOK_FULL"):
-        place(network, CAROL, "sell", 1, 1_001)
+        place(network, ERIN, "sell", 1, 1_001)
+    network.act(ALICE, "continuous", "cancel", 1)
+    place(network, ALICE, "buy", 1, 1)
     network.clear()
     assert network.act(OPERATOR, "continuous", "expire", ZONE, SLOT) == 300
 
