@@ -347,7 +347,7 @@ class Peers:
             return Stranger("no hello came in time")
         if not isinstance(raw, bytes):
             return Stranger("the stream ended before a hello")
-        member = check_hello(raw, self._me.chain_id, self._members, certificate, ed25519.verify)
+        member = check_hello(raw, self._me.chain_id, self._members, certificate, ed25519.verify, self._me.speech)
         if isinstance(member, Member) and self._banned_seconds(PeerId(member.id)) > 0:
             return Stranger(f"{member.name} is banned for now")
         return member
@@ -379,7 +379,9 @@ class Peers:
             if not isinstance(raw, bytes):
                 return False
             pinned = certificate_digest(member.certificate)  # TLS accepted no other certificate than this one
-            found = check_hello(raw, self._me.chain_id, {PeerId(member.id): member}, pinned, ed25519.verify)
+            found = check_hello(
+                raw, self._me.chain_id, {PeerId(member.id): member}, pinned, ed25519.verify, self._me.speech
+            )
             if isinstance(found, Stranger):
                 log.warning("stranger", reason=found.reason, where=member.peer_address)
                 return False

@@ -30,7 +30,7 @@ from node.config import Config
 from node.events import PeerId
 from node.files import OS_DISK
 from node.gate import Pinned
-from node.hello import Self
+from node.hello import SPEECH, Self, Speech
 from node.home import Home, HomeError, HomeLock, LoadedHome
 from node.host import Host, Network
 from node.inbox import Inbox
@@ -105,12 +105,12 @@ class Node:
     PortTakenError or UnknownProtocolError, each with a sentence for the operator.
     """
 
-    def __init__(self, loaded: LoadedHome) -> None:
+    def __init__(self, loaded: LoadedHome, speech: Speech = SPEECH) -> None:
         with ExitStack() as undo:
-            self._build(loaded, undo)
+            self._build(loaded, undo, speech)
             self._undo = undo.pop_all()
 
-    def _build(self, loaded: LoadedHome, undo: ExitStack) -> None:
+    def _build(self, loaded: LoadedHome, undo: ExitStack, speech: Speech) -> None:
         home, genesis, config = loaded.home, loaded.genesis, loaded.config
         self.config = config
         self.serving = False
@@ -140,7 +140,7 @@ class Node:
         self._started = started(recovered.records, ledger.head.height + 1)
         door = Door(genesis.chain_id, replica.known_tx, replica.validators_at, pool)
         self.inbox = Inbox(door, self.host, ledger.store, self._send, self._penalise)
-        identity = Self(PeerId(loaded.wallet.address_bytes), genesis.chain_id, loaded.wallet.sign, loaded.tls)
+        identity = Self(PeerId(loaded.wallet.address_bytes), genesis.chain_id, loaded.wallet.sign, loaded.tls, speech)
         folder = SnapshotFolder(home.snapshots)
         self._members = ledger.view.get(MEMBERS)
         self.peers = Peers(identity, read_members(ledger.view), self.inbox, answers(folder))

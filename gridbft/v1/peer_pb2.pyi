@@ -83,10 +83,14 @@ class Hello(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    OLDEST_VERSION_FIELD_NUMBER: _builtins.int
     chain_id: _builtins.str
     address: _builtins.bytes
     version: _builtins.int
+    """the newest version of these messages that the sender speaks"""
     signature: _builtins.bytes
+    oldest_version: _builtins.int
+    """the oldest one it still speaks; 0: only `version`"""
     def __init__(
         self,
         *,
@@ -94,10 +98,11 @@ class Hello(_message.Message):
         address: _builtins.bytes = ...,
         version: _builtins.int = ...,
         signature: _builtins.bytes = ...,
+        oldest_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "chain_id", b"chain_id", "signature", b"signature", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "chain_id", b"chain_id", "oldest_version", b"oldest_version", "signature", b"signature", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

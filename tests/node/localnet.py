@@ -21,6 +21,7 @@ from gridbft.v1 import client_pb2_grpc
 from gridbft.wallet import Wallet
 from node.certs import make_tls_identity, utc_now
 from node.config import config_template
+from node.hello import SPEECH, Speech
 from node.home import Home, load_home, write_secret
 from node.process import Node
 
@@ -119,9 +120,10 @@ class Running:
         return response
 
 
-async def start(home: Path, **changed: Any) -> Running:
+async def start(home: Path, speech: Speech = SPEECH, **changed: Any) -> Running:
+    """`speech`: as if it were another release of the program."""
     loaded = load_home(home)
-    node = Node(replace(loaded, config=replace(loaded.config, **changed)))
+    node = Node(replace(loaded, config=replace(loaded.config, **changed)), speech)
     task = asyncio.create_task(node.run())
     channel: Any = grpc.aio.insecure_channel(loaded.config.client_address)
     running = Running(node, task, client_pb2_grpc.LedgerServiceStub(channel), channel)
