@@ -35,6 +35,7 @@ TRICKS = (
     "equivocate",  # two proposals, two votes
     "amnesia",  # votes for whatever is proposed, whatever it is locked on
     "withhold",  # proposals and votes for some only, blocks without proposals and proposals without blocks
+    "split",  # its prevote for a block to one only, so that this one locks it; its precommits to nobody
     "invalid",  # blocks that break a rule
     "times",  # blocks of another time
     "false_proof",  # proposals that claim a proof of lock
@@ -89,6 +90,7 @@ class Byzantine(Machine):
         plays: dict[str, Callable[[Proposal, Block], None]] = {
             "equivocate": self._propose_two,
             "withhold": self._propose_to_some,
+            "split": self._propose_to_most,
             "invalid": lambda p, b: self.offer(p, spoilt(self, b), self.others),
             "times": lambda p, b: self.offer(p, self._untimely(b), self.others),
             "false_proof": self._claim_proof,
@@ -98,7 +100,8 @@ class Byzantine(Machine):
         if not wanted:
             Machine._carry_out(self, effect, deque())
             return
-        trick = self.world.random.choice(wanted)
+        claims = "false_proof" in wanted and proposal.round > 0
+        trick = "false_proof" if claims else self.world.random.choice(wanted)
         self.world.note(self, f"plays {trick}")
         plays[trick](proposal, block)
 
@@ -117,16 +120,20 @@ class Byzantine(Machine):
         if self.likes():
             self.send_bytes(rest, wire(proposal=pb.ProposedBlock(proposal=proposal_to_wire(proposal))))
 
+    def _propose_to_most(self, proposal: Proposal, block: Block) -> None:
+        left_out = self.world.random.choice(self.others)
+        self.offer(proposal, block, [m for m in self.others if m is not left_out])
+
     def _untimely(self, block: Block) -> Block:
         far = self.world.random.choice((-3_600_000, -60_000, -10_000, 60_000, 3_600_000, 10**11))
         return with_time(block, max(1, block.header.time_ms + far))
 
     def _claim_proof(self, proposal: Proposal, block: Block) -> None:
         if proposal.round == 0:
-            self.offer(proposal, block, self.others)
+            self._propose_to_most(proposal, block)
             return
         fresh = with_time(block, self.clock_ms + 7)
-        pol_round = Round(self.world.random.randrange(proposal.round))
+        pol_round = Round(proposal.round - 1)
         self.offer(replace(proposal, pol_round=pol_round), fresh, self.others)
 
     def _replay(self, proposal: Proposal, block: Block) -> None:
@@ -184,6 +191,9 @@ class Byzantine(Machine):
             if self.world.calm or self.world.random.random() < 0.5:  # for all to see
                 self.send_votes(one, rival)
                 self.send_votes(rest, vote)
+        elif "split" in self.tricks and vote.block_id is not None:
+            if vote.kind is VoteKind.PREVOTE:
+                self.send_votes([self.world.random.choice(self.others)], vote)
         elif "withhold" in self.tricks:
             self.send_votes(one, vote)
         else:

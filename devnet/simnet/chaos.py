@@ -18,12 +18,11 @@ FAULTS = (
     "skew",
     "jump",
     "slow",
+    "mute",
     "full",
     "wipe",
 )
 """`delay` also reorders; `crash` strikes at any write boundary, and what was not synced is lost."""
-
-MIX_SHARE = 0.6  # of the allowed faults, in each schedule: some meet alone and some together
 
 
 class Chaos:
@@ -39,6 +38,7 @@ class Chaos:
             "skew": self.skew,
             "jump": self.jump,
             "slow": self.slow,
+            "mute": self.mute,
             "full": self.full,
             "wipe": self.wipe,
         }
@@ -116,6 +116,11 @@ class Chaos:
         machine.apply_ms = self.world.random.choice((0, 5, 100))
         self.world.after(self.world.random.randint(200, 2_000), hasten, machine)
 
+    def mute(self, machine: Machine) -> None:
+        """Proposals do not reach one machine: it prevotes nil, and whoever lacks one more prevote locks nothing."""
+        self.world.mute = machine.index
+        self.world.after(self.world.random.randint(200, 1_500), setattr, self.world, "mute", None)
+
     def full(self, machine: Machine) -> None:
         machine.disk.full = True
         self.world.after(self.world.random.randint(100, 1_500), setattr, machine.disk, "full", False)
@@ -133,6 +138,7 @@ def heal(world: World) -> None:
     world.drop = world.duplicate = 0.0
     world.delay_ms = (1, 10)
     world.blocked = None
+    world.mute = None
     for machine in world.machines:
         hasten(machine)
         machine.skew_ms = 0

@@ -21,7 +21,6 @@ from consensus.state import SeenProposal, State, Step
 from consensus.types import Proposal, ValidatorSet
 from devnet.simnet.disk import VirtualDisk
 from devnet.simnet.schedule import Outcome, run
-from devnet.simnet.twins import run_twins
 from devnet.simnet.world import Options
 from node import admission
 from node.events import Apply, LoggedLock, LoggedOwn, LogRecord, ProposalReceived
@@ -34,19 +33,18 @@ Patches = list[tuple[Any, str, Any]]  # (module or class, name, what stands ther
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`within`: the seeds 0 to `within` - 1 hold one that finds it. `shows_as`: kinds of violations that it may cause."""
+    """`within`: the seeds 0 to `within` - 1 hold one that finds it."""
 
     what: str
     patches: Callable[[], Patches]
     faults: frozenset[str]
     within: int
-    twins: bool = False
     options: tuple[tuple[str, Any], ...] = ()
 
     def play(self, seed: int, options: Options = Options()) -> Outcome:
         options = replace(options, **dict(self.options))
         with self.applied():
-            return run_twins(seed, options) if self.twins else run(seed, options, self.faults)
+            return run(seed, options, self.faults)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -271,39 +269,43 @@ def double_apply() -> Patches:
 
 LINKS = frozenset({"drop", "delay", "partition", "asymmetric"})
 POWER = frozenset({"crash", "torn", "delay", "drop"})
+LOCKS = frozenset({"mute", "delay", "split"})
+BUSY: tuple[tuple[str, Any], ...] = (("share", 1.0), ("transactions", 30), ("calm_ms", 30_000))
+"""All the faults at once, and a chain that never rests: for what needs a rare meeting of faults."""
 
-
-def _found(
-    what: str, patches: Callable[[], Patches], faults: frozenset[str] | set[str], within: int, **more: Any
-) -> Mutant:
-    return Mutant(what, patches, frozenset(faults), within, **more)
-
-
+TABLE: list[tuple[str, str, Callable[[], Patches], frozenset[str] | set[str], int, bool]] = [
+    # name, what is broken, how, faults in which it shows, seeds within which it is found, whether it needs a busy chain
+    ("quorum_minus_one", "two of four are a quorum", quorum_minus_one, LINKS, 10, False),
+    ("lock_forgotten", "a locked validator prevotes another fresh block", lock_forgotten, LOCKS, 150, True),
+    ("proof_unchecked", "a claimed proof of lock is believed", proof_unchecked, LOCKS | {"false_proof"}, 300, True),
+    ("stale_timeout", "a timer of an earlier round counts", stale_timeout, {"mute", "split"}, 100, True),
+    ("hasty_decision", "a quorum of prevotes decides", hasty_decision, LINKS, 10, False),
+    ("precommits_at_once", "two prevotes lock", precommits_at_once, LINKS, 10, False),
+    ("double_vote_counts", "both votes of one count", double_vote_counts, {"equivocate", "amnesia"}, 30, False),
+    ("out_of_turn", "a proposal is taken from anyone", out_of_turn, {"impostor"}, 30, False),
+    ("unsigned_proposal", "a proposal needs no signature", unsigned_proposal, {"impostor"}, 30, False),
+    ("unsigned_votes", "votes need no signature", unsigned_votes, {"impostor"}, 20, False),
+    (
+        "duplicate_signer",
+        "one signer fills a commit",
+        duplicate_signer,
+        LINKS | {"forge", "heights", "crash"},
+        60,
+        False,
+    ),
+    ("commit_unchecked", "fetched blocks need no commit", commit_unchecked, LINKS | {"forge", "crash"}, 60, False),
+    ("invalid_blocks", "any block is valid", invalid_blocks, {"invalid"}, 50, False),
+    ("root_unchecked", "a header may name any state root", root_unchecked, {"invalid"}, 100, False),
+    ("nonces_unchecked", "a transaction may stand twice", nonces_unchecked, {"replay"}, 20, False),
+    ("times_unchecked", "a block may be of any time", times_unchecked, {"times"}, 30, False),
+    ("borrowed_name", "a block may name another proposer", borrowed_name, {"invalid"}, 100, False),
+    ("evidence_ignored", "nobody keeps evidence", evidence_ignored, {"equivocate"}, 10, False),
+    ("sign_before_sync", "signatures leave before the disk has them", sign_before_sync, POWER, 60, False),
+    ("unguarded", "no guard, and own messages are not logged", unguarded, POWER, 60, False),
+    ("lock_not_logged", "a restarted validator has no lock", lock_not_logged, {"delay", "drop", "crash"}, 300, True),
+    ("double_apply", "a block is applied twice", double_apply, LINKS | {"mute", "split"}, 150, True),
+]
 MUTANTS: dict[str, Mutant] = {
-    "quorum_minus_one": _found("two of four are a quorum", quorum_minus_one, LINKS, 5),
-    "lock_forgotten": _found("a locked validator prevotes another fresh block", lock_forgotten, LINKS, 400),
-    "proof_unchecked": _found("a claimed proof of lock is believed", proof_unchecked, LINKS | {"false_proof"}, 400),
-    "stale_timeout": _found("a timer of an earlier round counts", stale_timeout, LINKS, 100),
-    "hasty_decision": _found("a quorum of prevotes decides", hasty_decision, LINKS, 20),
-    "precommits_at_once": _found("two prevotes lock", precommits_at_once, LINKS, 20),
-    "double_vote_counts": _found(
-        "both votes of an equivocator count", double_vote_counts, {"equivocate", "amnesia"}, 100
-    ),
-    "out_of_turn": _found("a proposal is taken from anyone", out_of_turn, {"impostor"}, 50),
-    "unsigned_proposal": _found("a proposal needs no signature", unsigned_proposal, {"impostor"}, 50),
-    "unsigned_votes": _found("votes need no signature", unsigned_votes, {"impostor"}, 50),
-    "duplicate_signer": _found(
-        "one signer fills a commit", duplicate_signer, LINKS | {"forge", "heights", "crash"}, 200
-    ),
-    "commit_unchecked": _found("fetched blocks need no commit", commit_unchecked, LINKS | {"forge", "crash"}, 100),
-    "invalid_blocks": _found("any block is valid", invalid_blocks, {"invalid"}, 50),
-    "root_unchecked": _found("a header may name any state root", root_unchecked, {"invalid"}, 100),
-    "nonces_unchecked": _found("a transaction may stand twice", nonces_unchecked, {"replay"}, 50),
-    "times_unchecked": _found("a block may be of any time", times_unchecked, {"times"}, 50),
-    "borrowed_name": _found("a block may name another proposer", borrowed_name, {"invalid"}, 100),
-    "evidence_ignored": _found("nobody keeps evidence", evidence_ignored, {"equivocate"}, 20),
-    "sign_before_sync": _found("signatures leave before the disk has them", sign_before_sync, POWER, 100),
-    "unguarded": _found("no guard, and own messages are not logged", unguarded, POWER, 100),
-    "lock_not_logged": _found("a restarted validator has no lock", lock_not_logged, POWER, 600),
-    "double_apply": _found("a block is applied twice", double_apply, LINKS | {"crash", "slow"}, 600),
+    name: Mutant(what, patches, frozenset(faults), within, BUSY if busy else ())
+    for name, what, patches, faults, within, busy in TABLE
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devnet.simnet.byzantine import TRICKS, Byzantine
-from devnet.simnet.chaos import FAULTS, MIX_SHARE, Chaos, heal
+from devnet.simnet.chaos import FAULTS, Chaos, heal
 from devnet.simnet.checkers import Violation
 from devnet.simnet.machine import Machine
 from devnet.simnet.town import town_of
@@ -32,7 +32,7 @@ def run(seed: int, options: Options = Options(), faults: frozenset[str] = frozen
     """Plays one seed to its end."""
     world = World(seed, options, town_of(options.validators))
     chance = world.random.random
-    mix = [f for f in FAULTS if f in faults and (chance() < MIX_SHARE or len(faults) == 1)]
+    mix = [f for f in FAULTS if f in faults and (chance() < options.share or len(faults) == 1)]
     tricks = _corrupt(world, [t for t in (*TRICKS, "twins") if t in faults], always=not faults & frozenset(FAULTS))
     world.note(None, f"faults: {' '.join(mix)}; byzantine: {' '.join(tricks)}")
     Chaos(world, mix).begin()
@@ -50,7 +50,8 @@ def _corrupt(world: World, allowed: list[str], always: bool) -> list[str]:
     if not allowed or not (always or options.adversary_third or random.random() < BYZANTINE_SHARE):
         return []
     most = -(-options.validators // 3) if options.adversary_third else (options.validators - 1) // 3
-    tricks = random.sample(allowed, min(len(allowed), random.choice((1, 1, 2, 3))))
+    count = len(allowed) if options.share >= 1 else min(len(allowed), random.choice((1, 1, 2, 3)))
+    tricks = random.sample(allowed, count)
     for index in sorted(random.sample(range(options.validators), most)):
         old = world.machines[index]
         if "twins" in tricks:

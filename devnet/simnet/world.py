@@ -37,6 +37,7 @@ class Options:
     chaos_ms: int = 4_000
     calm_ms: int = 120_000
     adversary_third: bool = False
+    share: float = 0.6  # of the allowed faults that a schedule draws: some meet alone and some together
     trace: bool = False
 
 
@@ -72,6 +73,7 @@ class World:
         self.delay_ms = (1, 10)
         self.one_way_ms: Callable[[int, int], int] | None = None
         self.cut: set[tuple[int, int]] = set()
+        self.mute: int | None = None  # proposals do not reach this machine
         self.blocked: Blocked | None = None  # a schedule's own rule, on top of `cut`
         self.plot: dict[
             tuple[int, int], tuple[BlockId, BlockId]
@@ -159,6 +161,8 @@ class World:
         if not other.running or (sender.index, other.index) in self.cut:
             return
         if self.blocked is not None and self.blocked(sender, other, event):
+            return
+        if other.index == self.mute and isinstance(event, ProposalReceived):
             return
         self._travel(sender, other, self._arrive, (sender.name, other, other.life, event))
 
