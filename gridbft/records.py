@@ -86,6 +86,8 @@ class NodeStatus:
     peers: tuple[PeerRecord, ...]
     version: str
     earliest_height: int
+    transactions: int = 0  # applied by this process since its start
+    finality_ms: int = 0  # of the last block; 0: none yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,8 @@ def status_from_wire(message: wire.StatusResponse, address: str) -> NodeStatus:
         peers=tuple(PeerRecord(p.name, p.connected, p.height) for p in message.peers),
         version=message.version,
         earliest_height=message.earliest_height,
+        transactions=message.transactions,
+        finality_ms=message.finality_ms,
     )
 
 

@@ -42,6 +42,7 @@ class BlockMeter:
     transactions: int = 0
     bytes: int = 0
     late_rounds: int = 0
+    finality_ms: int = 0  # of the last fresh block
     finality: Histogram = field(default_factory=lambda: Histogram(FINALITY_BUCKETS_S))
     apply: Histogram = field(default_factory=lambda: Histogram(APPLY_BUCKETS_S))
 
@@ -57,3 +58,4 @@ class BlockMeter:
         self.apply.observe(took_s)
         if fresh:
             self.finality.observe(max(age_s, 0.0))
+            self.finality_ms = max(1, round(age_s * 1_000))

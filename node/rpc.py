@@ -267,6 +267,8 @@ class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
             time_ms=head.time_ms,
             earliest_height=self._ledger.store.earliest(),
             cpu_us=PROCESS.spent_us(),
+            transactions=self._host.meter.transactions,
+            finality_ms=self._host.meter.finality_ms,
         )
 
     async def ListContracts(  # noqa: N802

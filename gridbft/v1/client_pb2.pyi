@@ -611,6 +611,8 @@ class StatusResponse(_message.Message):
     TIME_MS_FIELD_NUMBER: _builtins.int
     EARLIEST_HEIGHT_FIELD_NUMBER: _builtins.int
     CPU_US_FIELD_NUMBER: _builtins.int
+    TRANSACTIONS_FIELD_NUMBER: _builtins.int
+    FINALITY_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     chain_id: _builtins.str
     height: _builtins.int
@@ -624,6 +626,10 @@ class StatusResponse(_message.Message):
     """block time of `height`"""
     earliest_height: _builtins.int
     """the first block whose body is kept"""
+    transactions: _builtins.int
+    """in the blocks that this process applied, since its start"""
+    finality_ms: _builtins.int
+    """of the last block: from its time to when it was durable here; 0: none yet"""
     @_builtins.property
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerInfo]: ...
     @_builtins.property
@@ -645,10 +651,12 @@ class StatusResponse(_message.Message):
         time_ms: _builtins.int = ...,
         earliest_height: _builtins.int = ...,
         cpu_us: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        transactions: _builtins.int = ...,
+        finality_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "chain_id", b"chain_id", "cpu_us", b"cpu_us", "earliest_height", b"earliest_height", "height", b"height", "mempool", b"mempool", "name", b"name", "peers", b"peers", "round", b"round", "state_root", b"state_root", "time_ms", b"time_ms", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "chain_id", b"chain_id", "cpu_us", b"cpu_us", "earliest_height", b"earliest_height", "finality_ms", b"finality_ms", "height", b"height", "mempool", b"mempool", "name", b"name", "peers", b"peers", "round", b"round", "state_root", b"state_root", "time_ms", b"time_ms", "transactions", b"transactions", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ import click
 # Command -> (module, attribute, what the group's help says). One line here is all that a new command needs.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("node.cli.status", "status", "Show where each node stands, and whether they agree."),
+    "top": ("node.cli.top", "top", "Watch all nodes live."),
     "tx": ("node.cli.tx", "tx", "Sign and send a call of a contract's function."),
     "query": ("node.cli.query", "query", "Ask a contract's view, with --prove checked against the validators."),
     "contracts": ("node.cli.contracts", "contracts", "List the contracts on the chain and their functions."),
