@@ -73,6 +73,7 @@ def test_the_trace_says_what_happened_and_changes_nothing() -> None:
 
 
 def test_a_schedule_with_everything_in_it_has_faults_and_liars() -> None:
-    opening = [run(seed, Options(trace=True)).lines[0] for seed in range(30)]
+    at_once = Options(trace=True, chaos_ms=1, calm_ms=1)
+    opening = [run(seed, at_once).lines[0] for seed in range(200)]
     for name in ALL_FAULTS:
         assert any(name in line for line in opening), f"{name} is never drawn"
