@@ -41,6 +41,7 @@ from node.peers import Peers
 from node.pruner import Pruner
 from node.recovery import started
 from node.replica import Replica, ReplicaConfig
+from node.rotation import is_due
 from node.rpc import LedgerRpc, StatusSource
 from node.server import ClientServer
 from node.signer import FileSigner, Signer
@@ -113,6 +114,8 @@ class Node:
     def _build(self, loaded: LoadedHome, undo: ExitStack, speech: Speech) -> None:
         home, genesis, config = loaded.home, loaded.genesis, loaded.config
         self.config = config
+        self.changes_key = False  # `run` has ended because the next key's time has come (see node/rotation.py)
+        self._home, self._public_key = home, loaded.wallet.public_key
         self.serving = False
         undo.callback(HomeLock(home).release)
         kv: KV = LevelKV(home.db)
@@ -165,7 +168,12 @@ class Node:
         members = self.host.ledger.view.get(MEMBERS)
         if members != self._members:
             self._members = members
-            self.peers.set_members(read_members(self.host.ledger.view))
+            listed = read_members(self.host.ledger.view)
+            self.peers.set_members(listed)
+            if is_due(self._home, self._public_key, listed):
+                log.info("key_changes_over", height=height)
+                self.changes_key = True
+                self.host.stop()
         self._look_for_upgrade()
         self._snapshots.applied(height)
         self._pruner.applied(height)

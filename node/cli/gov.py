@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from chain.evidence import decode_evidence
 from chain.genesis import GenesisError, load_member
 from chain.governance import NAME
 from chain.system import EVIDENCE_AT, EVIDENCE_COUNT
+from chain.tx import TxCall
 from consensus.evidence import DoubleVote, offender
 from gridbft.blocking import BlockingClient
 from gridbft.requests import make_call
@@ -79,13 +80,19 @@ def session(
 
 
 def submit(function: str, *args: Any, who: dict[str, Any], as_json: bool) -> None:
+    submit_all([make_call(NAME, function, *args)], who=who, as_json=as_json)
+
+
+def submit_all(calls: Sequence[TxCall], who: dict[str, Any], as_json: bool) -> None:
+    """One transaction: all of the calls, or none. The result of one call is a value, of several a list."""
     with faults(as_json), session(**who, signs=True) as client:
-        receipt = client.submit(make_call(NAME, function, *args))
-        result = receipt.results[0] if receipt.ok and receipt.results else None
+        receipt = client.submit(calls)
+        results = list(receipt.results) if receipt.ok else []
+        result = results if len(calls) > 1 else results[0] if results else None
         if as_json:
             print_json({"ok": receipt.ok, "code": receipt.code, "result": result, "tx_id": receipt.tx_id})
         else:
-            click.echo(f"{NAME}.{function}: {show(result) if receipt.ok else receipt.code}")
+            click.echo(f"{NAME}.{calls[0].function}: {show(result) if receipt.ok else receipt.code}")
         if not receipt.ok:
             sys.exit(FAILURE)
 
@@ -179,12 +186,12 @@ def protocol(version: int, height: int, as_json: bool, **who: Any) -> None:
 
 
 @gov.command()
-@click.argument("proposal_id", type=click.IntRange(min=1))
+@click.argument("proposal_ids", metavar="PROPOSAL_ID...", type=click.IntRange(min=1), nargs=-1, required=True)
 @click.option("--yes/--no", "approve", required=True, help="For it, or against it.")
 @options
-def vote(proposal_id: int, approve: bool, as_json: bool, **who: Any) -> None:
-    """Vote on a proposal; gives its status then."""
-    submit("vote", proposal_id, approve, who=who, as_json=as_json)
+def vote(proposal_ids: tuple[int, ...], approve: bool, as_json: bool, **who: Any) -> None:
+    """Vote on a proposal, or on several at once: they pass in the same block then. Gives their status."""
+    submit_all([make_call(NAME, "vote", number, approve) for number in proposal_ids], who=who, as_json=as_json)
 
 
 @gov.command("list")

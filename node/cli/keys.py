@@ -110,21 +110,49 @@ def export_key(
 
 
 @keys.command("rotate")
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--consensus", is_flag=True, help="Replace a validator's own key, by governance.")
+@click.option(
+    "--home", type=click.Path(path_type=Path, file_okay=False), help="With --consensus: the validator's home."
+)
+@click.option("--new-name", help="With --consensus: what the new member is called (names are unique).")
+@click.option("--nodes", help="With --consensus: nodes to send the proposals to (else the home's own).")
 @folder_option
 @new_file_option
 @unencrypted_option
 @passphrase_option
 @json_option
 def rotate_key(
-    name: str,
+    name: str | None,
+    consensus: bool,
+    home: Path | None,
+    new_name: str | None,
+    nodes: str | None,
     keys_folder: Path | None,
     new_passphrase_file: Path | None,
     unencrypted: bool,
     as_json: bool,
 ) -> None:
-    """Encrypt a key under a new passphrase. The key and its address stay; the old passphrase opens old copies only."""
+    """Encrypt a key under a new passphrase, or replace a validator's key.
+
+    A key keeps its address under a new passphrase; the old passphrase opens old copies only. With --consensus a new key is
+    made beside the validator's own, under the same passphrase, and one transaction proposes to add it and to remove the old
+    one. Once the other members have voted for both, the running node changes over by itself.
+
+    \b
+    gridbft keys rotate alice --new-passphrase-file FILE
+    gridbft keys rotate --consensus --home /var/lib/gridbft --new-name utility-1b
+    """
     with faults(as_json):
+        if consensus:
+            if home is None or new_name is None:
+                raise InputError("--consensus needs --home DIR and --new-name NAME")
+            from node.cli.rotate import propose_rotation
+
+            propose_rotation(home, new_name, nodes, as_json)
+            return
+        if name is None:
+            raise InputError("which key? give its NAME, or --consensus with --home")
         keyring = _keyring(keys_folder)
         wallet: Wallet = keyring.get(name)
         words = None if unencrypted else new_passphrase(f"key {name}", new_passphrase_file, NEW_VARIABLE)

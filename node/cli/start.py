@@ -15,13 +15,15 @@ from chain.genesis import GenesisError
 from chain.kv import StoreError
 from chain.protocol import UnknownProtocolError
 from chain.store import CorruptStoreError
-from node.cli.unlock import passphrase_option, unlocking
+from gridbft.errors import WalletError
+from node.cli.unlock import passphrase_option, remembered, unlocking
 from node.clienttls import ClientTlsError
 from node.config import ConfigError
-from node.home import HomeError, LoadedHome, load_home
+from node.home import Home, HomeError, LoadedHome, load_home
 from node.logging import configure_logging
 from node.peers import PortTakenError
 from node.process import Node, prepare
+from node.rotation import change_over, finish
 from node.signer import GuardError
 from node.walcodec import WalCorruptError
 
@@ -36,6 +38,7 @@ OPERATOR_FAULTS = (
     GuardError,
     PortTakenError,
     ClientTlsError,
+    WalletError,
 )
 """What an operator can mend: told in one sentence, without a traceback."""
 
@@ -53,9 +56,13 @@ log = structlog.get_logger("node")
 def start(home: Path) -> None:
     """Run a validator until SIGTERM or SIGINT. Exits with 1 when it cannot start or stops on a fault of its own."""
     try:
-        loaded = load_home(home, unlocking)
+        unlock = remembered(unlocking)  # a key that is replaced while the node runs must not ask again
+        finish(Home(home))
+        loaded = load_home(home, unlock)
         configure_logging(loaded.config.log_level, loaded.config.log_format)
-        asyncio.run(_serve(loaded))
+        while asyncio.run(_serve(loaded)):
+            change_over(loaded.home)
+            loaded = load_home(home, unlock)
     except OPERATOR_FAULTS as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
@@ -77,7 +84,8 @@ def disk_sentence(home: Path, error: OSError) -> str:
     )
 
 
-async def _serve(loaded: LoadedHome) -> None:
+async def _serve(loaded: LoadedHome) -> bool:
+    """Whether it is to go on with the next key."""
     await prepare(loaded)
     node = Node(loaded)
     try:
@@ -86,5 +94,6 @@ async def _serve(loaded: LoadedHome) -> None:
             loop.add_signal_handler(number, node.stop)
         await node.run()
         log.info("stopped", height=node.host.ledger.head.height)
+        return node.changes_key
     finally:
         node.close()

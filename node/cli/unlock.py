@@ -12,6 +12,7 @@ import click
 
 from gridbft.errors import WalletError
 from gridbft.passphrase import FILE_VARIABLE, VARIABLE, find_passphrase, read_passphrase
+from gridbft.sealing import Passphrase, words_of
 
 NEW_VARIABLE = "GRIDBFT_NEW_PASSPHRASE"
 _KEY = "gridbft.passphrase_file"
@@ -43,6 +44,21 @@ def unlocking(fallback: Path | None = None) -> Callable[[str], str]:
     if file is None and fallback is not None and not (os.environ.get(VARIABLE) or os.environ.get(FILE_VARIABLE)):
         file = fallback
     return find_passphrase(file, ask=_ask if sys.stdin.isatty() else None)
+
+
+def remembered(unlock: Callable[[Path | None], Passphrase]) -> Callable[[Path | None], Passphrase]:
+    """Like `unlock`, but each key file's passphrase is asked for once in the life of the process."""
+    known: dict[str, str] = {}
+
+    def again(fallback: Path | None) -> Passphrase:
+        def words(what: str) -> str:
+            if what not in known:
+                known[what] = words_of(unlock(fallback), what)
+            return known[what]
+
+        return words
+
+    return again
 
 
 def _ask(what: str) -> str:
