@@ -11,7 +11,9 @@ from typing import Any
 
 import grpc
 import pytest
+from click.testing import CliRunner, Result
 
+from chain.genesis import dump_genesis
 from gridbft import Client
 from gridbft.errors import ClientError
 from gridbft.requests import Limits
@@ -21,9 +23,13 @@ from gridbft.v1 import client_pb2_grpc
 from node import gate
 from node.allowance import ClientLimits
 from node.certs import TlsIdentity, certificate_digest, make_tls_identity, utc_now
+from node.cli import main
 from node.clienttls import ClientTls, ClientTlsError, fingerprints
+from node.config import read_config
 from node.gate import Gate, Pinned
+from node.home import Home
 from node.server import ClientServer
+from tests.node.localnet import Localnet, running
 
 
 @dataclass
@@ -305,3 +311,27 @@ def test_files_of_tls_that_are_missing_or_wrong_are_one_sentence(
     (tmp_path / "list").write_text("\nabc\n")
     with pytest.raises(ClientTlsError, match="line 2: expected a SHA-256"):
         fingerprints(tmp_path / "list")
+
+
+def test_a_whole_node_serves_tls_to_clients_that_know_its_genesis(tmp_path: Path) -> None:
+    net = Localnet.make(tmp_path, 1)
+    home = Home(net.homes[0])
+    home.config.write_text(home.config.read_text().replace("tls = false", "tls = true"))
+    genesis = dump_genesis(net.genesis)
+
+    def status(*words: str) -> Result:
+        nodes = read_config(home.config).client_address
+        return CliRunner().invoke(main, ["status", "--nodes", nodes, "--genesis", str(home.genesis), "--json", *words])
+
+    async def play() -> None:
+        async with running(*net.homes) as (node,):
+            address = node.node.config.client_address
+            assert await _status(address, Tls.of_genesis(genesis)) == "node-0"
+            with pytest.raises(ClientError):
+                await _status(address, None)
+            assert (await asyncio.to_thread(status, "--tls")).exit_code == 0
+            assert (await asyncio.to_thread(status)).exit_code == 1
+            wrong = await asyncio.to_thread(status, "--tls-ca", str(tmp_path / "none"))
+            assert (wrong.exit_code, "cannot be read" in wrong.output) == (2, True)
+
+    asyncio.run(play())
