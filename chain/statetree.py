@@ -26,7 +26,7 @@ from chain.hashes import HASH_BYTES, ZERO_HASH
 from chain.kv import Reader, StoreCorruptError
 from chain.stateproof import FANOUT, StateProof, nibbles
 
-DEFAULT_CACHE_NODES = 32_768
+DEFAULT_CACHE_NODES = 65_536
 
 _HEAD = Struct(">HI")
 _HEAD_BYTES = _HEAD.size
