@@ -38,22 +38,22 @@ def test_a_changed_byte_is_noticed(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "sentence"),
     [
-        {"kdf": "scrypt"},
-        {"cipher": "none"},
-        {"operations": 10**6},
-        {"operations": True},
-        {"memory_bytes": 1 << 40},
-        {"memory_bytes": 1},
-        {"salt": "00"},
-        {"salt": 5},
-        {"sealed": "zz"},
-        {"sealed": ""},
+        ({"kdf": "scrypt"}, "is not of the kind argon2id"),
+        ({"cipher": "none"}, "is not of the kind argon2id"),
+        ({"operations": 10**6}, "operations: expected"),
+        ({"operations": True}, "operations: expected"),
+        ({"memory_bytes": 1 << 40}, "memory_bytes: expected"),
+        ({"memory_bytes": 1}, "memory_bytes: expected"),
+        ({"salt": "00"}, "salt: expected 16 bytes"),
+        ({"salt": 5}, "no salt and sealed bytes"),
+        ({"sealed": "zz"}, "no salt and sealed bytes"),
+        ({"sealed": ""}, "is wrong, or the sealed key is damaged"),
     ],
 )
-def test_a_forged_record_is_refused_with_a_sentence(change: dict[str, Any]) -> None:
-    with pytest.raises(WalletError):
+def test_a_forged_record_is_refused_with_a_sentence(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(WalletError, match=sentence):
         unseal({**SEALED, **change}, "open sesame")
 
 

@@ -236,6 +236,24 @@ def test_a_batch_that_takes_long_leaves_places_for_others_and_gives_its_own_back
     asyncio.run(play())
 
 
+def test_a_turn_that_comes_to_a_client_who_has_just_gone_passes_on() -> None:
+    async def play() -> None:
+        door = Gate(ClientLimits())
+        for _ in range(gate.CHECKED_AT_ONCE):
+            await door._begin_check("first")
+        gone, waiting = (asyncio.create_task(door._begin_check(c)) for c in ("gone", "waiting"))
+        await asyncio.sleep(0)
+        door._end_check()  # the turn is given to the first of them, who has not seen it yet
+        gone.cancel()
+        async with asyncio.timeout(5):
+            await waiting
+        for _ in range(gate.CHECKED_AT_ONCE):
+            door._end_check()
+        assert door._checking == 0
+
+    asyncio.run(play())
+
+
 # --- TLS
 
 

@@ -220,7 +220,7 @@ def test_a_missing_guard_stops_the_signer_unless_the_key_is_said_to_be_new(split
     with served(vault, path) as process:
         _, errors = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 1
-        assert b"signer.log is missing" in errors
+        assert b"if it never has, say --new-guard once" in errors
     with served(vault, path, "--new-guard"):
         pass
     with served(vault, path, "--new-guard") as process:
