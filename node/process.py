@@ -23,10 +23,12 @@ from contracts.runtime.engine import MeteredRuntime
 from gridbft.v1 import client_pb2
 from node import ed25519
 from node.admission import Door
+from node.backup import frames
 from node.clienttls import ClientTls, fingerprints
 from node.clockwatch import Jumps
 from node.collector import calm_collector
 from node.config import Config
+from node.control import ControlServer
 from node.events import PeerId
 from node.files import OS_DISK
 from node.gate import Pinned
@@ -155,6 +157,7 @@ class Node:
         self._home = home
         self._started_s = time.time()
         self._metrics = MetricsServer(self.metrics)
+        self._control = ControlServer(home, lambda: frames(kv, genesis.chain_id, time.time_ns() // 1_000_000))
         self._server = ClientServer(LedgerRpc(self.host, door, status), config.limits, tls, pinned)
 
     def _send(self, to: PeerId | None, lane: Lane, raw: bytes) -> None:
@@ -220,6 +223,7 @@ class Node:
             await self._server.start(self.config.client_address)
             if self.config.metrics_address:
                 await self._metrics.start(self.config.metrics_address)
+            await self._control.start()
             self.serving = True
             log.info(
                 "serving",
@@ -238,6 +242,7 @@ class Node:
             await asyncio.gather(
                 self._server.stop(),
                 self._metrics.stop(),
+                self._control.stop(),
                 self.peers.stop(),
                 self._snapshots.stop(),
                 self._pruner.stop(),

@@ -138,7 +138,8 @@ class Replica:
     @property
     def is_voting(self) -> bool:
         """Whether this node takes part in deciding the height at hand."""
-        return self._machine.setup.me is not None and self._machine.setup.me in self._machine.validators.index
+        me = self._machine.setup.me
+        return me is not None and me in self._machine.validators.index and self._caution.settled
 
     @property
     def is_behind(self) -> bool:

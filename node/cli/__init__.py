@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "gov": ("node.cli.gov", "gov", "Propose and vote as a validator."),
     "halt": ("node.cli.gov", "halt", "Propose that the chain stops after a height."),
     "evidence": ("node.cli.gov", "evidence", "List validators that were caught signing twice."),
+    "backup": ("node.cli.backup", "backup", "Write a node's chain to a file, while it runs or not."),
+    "restore": ("node.cli.backup", "restore_command", "Put a backup into a home, after checking all of it."),
     "prune": ("node.cli.upkeep", "prune", "Forget old blocks of a stopped node."),
     "rollback": ("node.cli.upkeep", "rollback", "Take back the last block of a stopped node."),
     "doctor": ("node.cli.upkeep", "doctor", "Examine a stopped node's files."),
