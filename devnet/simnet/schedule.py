@@ -75,7 +75,7 @@ def conclude(world: World) -> Outcome:
     honest = world.honest
     if not checkers.violations:
         heal(world)
-        goal = max([options.heights, *[h + 2 for h in checkers.chain]])
+        goal = max([options.heights, *[h + 1 for h in checkers.chain]])
         finished = world.run_until(world.now_ms + options.calm_ms, lambda: is_whole(world, honest, goal))
         if finished:
             checkers.finish(honest)

@@ -29,7 +29,7 @@ CLIENT_PATIENCE_MS = 1_500
 @dataclass(frozen=True, slots=True)
 class Options:
     """`chaos_ms`: how long faults last; then everything heals and the network has `calm_ms` to decide `heights` in all
-    and two more than anybody had decided until then. `adversary_third`: byzantine validators may have a third or more."""
+    and one more than anybody had decided until then. `adversary_third`: byzantine validators may have a third or more."""
 
     validators: int = 4
     heights: int = 4
