@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from node.clockwatch import ClockWatch, Jumps
+from tests.node.localnet import Localnet, running, until
+from tests.node.test_members import FAST, height, keep_busy
 
 NOW = 1_700_000_000_000
 PRECISION_MS = 500
@@ -52,3 +59,28 @@ def test_a_clock_that_is_set_jumps_and_one_that_drifts_does_not() -> None:
     assert [jumps.seen(NOW + t, t + t // 1_000) for t in range(0, 10_000, 1_000)] == [None] * 10
     assert jumps.seen(NOW + 10_000 - 3_600_000, 10_009) == -3_600_000
     assert jumps.seen(NOW + 11_000 - 3_600_000, 11_009) is None
+
+
+@pytest.mark.parametrize("by_ms", [-3_600_000, 3_600_000])
+def test_a_node_whose_clock_is_set_wrong_knows_it_follows_and_hinders_nobody(by_ms: int, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        net = Localnet.make(tmp_path, 4)
+        async with running(*net.homes, **FAST) as nodes:
+            traffic = asyncio.create_task(keep_busy(net, nodes[0]))
+            host = nodes[3].node.host
+            await until(lambda: height(nodes[3]) > 3)
+            host._clock_ms = lambda: time.time_ns() // 1_000_000 + by_ms
+            before = height(nodes[0])
+            await until(lambda: height(nodes[0]) > before + 10 and height(nodes[3]) > before + 10)
+            offset_ms = host.replica.clock_offset_ms
+            assert offset_ms is not None
+            assert abs(offset_ms + by_ms) < 10_000
+
+            host._clock_ms = lambda: time.time_ns() // 1_000_000
+            before = height(nodes[3])
+            await until(lambda: height(nodes[3]) > before + 10)
+            traffic.cancel()
+            await asyncio.gather(traffic, return_exceptions=True)
+            assert len({n.node.host.ledger.store.block_bytes(before) for n in nodes}) == 1
+
+    asyncio.run(scenario())
