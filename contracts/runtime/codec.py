@@ -6,6 +6,7 @@ type 1 (big-endian two's complement, shortest form, at most 256 bits), tuples an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -20,6 +21,7 @@ EXT_BIG_INT = 1
 
 _pack = msgpack.Packer(autoreset=True).pack
 _FLAT = frozenset({int, str, bytes, bool, type(None)})
+_TEXT = frozenset({str})
 _SMALL_MIN, _SMALL_MAX = -(1 << 63), (1 << 64) - 1
 
 
@@ -68,11 +70,24 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, list | tuple | dict) and len(value) > MAX_ITEMS:
         raise Unencodable("VALUE_TOO_LARGE")
     if isinstance(value, list | tuple):
-        return [_plain(item, depth + 1) for item in value]
+        return _items(value, depth + 1)
     if kind is dict:
+        if _TEXT.issuperset(map(type, value)):
+            names = sorted(value, key=_pack_text)
+            return dict(zip(names, _items([value[name] for name in names], depth + 1), strict=True))
         pairs = sorted((encode(key), _plain(key, depth + 1), _plain(item, depth + 1)) for key, item in value.items())
         return {_frozen(key): item for _, key, item in pairs}
     raise Unencodable("TYPE_ERROR")
+
+
+def _items(values: Sequence[Any], depth: int) -> list[Any]:
+    if _FLAT.issuperset(map(type, values)):
+        return [v if type(v) is not int or _SMALL_MIN <= v <= _SMALL_MAX else _big(v) for v in values]
+    return [_plain(item, depth) for item in values]
+
+
+def _pack_text(text: str) -> bytes:
+    return _pack_scalar(text)
 
 
 def _frozen(key: Any) -> Any:

@@ -24,6 +24,7 @@ class Storage(Protocol):
 
     def read(self, key: bytes) -> bytes | None: ...
     def charge(self, units: int) -> None: ...
+    def weigh(self, value: Any) -> None: ...
     def write(self, key: bytes, raw: bytes | None) -> None: ...
     def encoded(self, value: Any) -> bytes: ...
 
@@ -51,13 +52,9 @@ def _encoder(storage: Storage, state: State, classes: Mapping[str, Make]) -> Cal
     """Checks a value against the declared type and encodes it. Raises ContractError."""
     check = converter(state.value, classes)
 
-    per_byte = _structure_cost(state)
-
     def encode_any(value: Any) -> bytes:
         try:
-            raw = storage.encoded(check(value))
-            storage.charge(per_byte * len(raw))
-            return raw
+            return storage.encoded(check(value))
         except Mismatch:
             raise ContractError(_mismatch_code(value)) from None
 
@@ -76,31 +73,32 @@ def _mismatch_code(value: Any) -> str:
     return "VALUE_TOO_LARGE" if type(value) in (str, bytes) and len(value) > MAX_TEXT else "TYPE_ERROR"
 
 
-def _structure_cost(state: State) -> int:
-    return 0 if isinstance(state.value, Scalar) else gas.STRUCTURE_BYTE
-
-
 def _decoder(storage: Storage, state: State, classes: Mapping[str, Make]) -> Callable[[bytes], Any]:
     """Reads what an encoder of the same type wrote; after an upgrade that changed the type, refuses with STATE_TYPE."""
     convert: Converter = converter(state.value, classes)
-    per_byte = _structure_cost(state)
+    is_structure = not isinstance(state.value, Scalar)
 
     def decode(raw: bytes) -> Any:
-        storage.charge(per_byte * len(raw))
+        if is_structure:
+            storage.charge(gas.STRUCTURE_BYTE * len(raw))
+        value = decode_trusted(raw)
+        if is_structure:
+            storage.weigh(value)
         try:
-            return convert(decode_trusted(raw))
+            return convert(value)
         except Mismatch:
             raise ContractError("STATE_TYPE") from None
 
     return decode
 
 
-def _key_maker(owner: str, state: State) -> Callable[[Any], bytes]:
+def _key_maker(storage: Storage, owner: str, state: State) -> Callable[[Any], bytes]:
     prefix = map_prefix(owner, state.stored)
     assert state.key is not None
     check = converter(state.key, {})
 
     def make(key: Any) -> bytes:
+        storage.charge(gas.KEY)
         try:
             check(key)
             return prefix + key_bytes(key)
@@ -127,7 +125,7 @@ def _key_maker(owner: str, state: State) -> Callable[[Any], bytes]:
 
 
 def _bind_map(storage: Storage, owner: str, state: State, classes: Mapping[str, Make]) -> dict[str, Callable[..., Any]]:
-    state_key = _key_maker(owner, state)
+    state_key = _key_maker(storage, owner, state)
     encode, decode = _encoder(storage, state, classes), _decoder(storage, state, classes)
     read, write = storage.read, storage.write
 

@@ -162,7 +162,7 @@ class Expressions:
         if helper is not None:
             self.cost += gas.GENERAL + (gas.POWER if helper == "_pow" else 0)
             return invoke(helper, self.value(left), self.value(right))
-        self.cost += gas.ARITHMETIC
+        self.cost += gas.ARITHMETIC + (gas.DIVIDE if isinstance(op, ast.FloorDiv | ast.Mod) else 0)
         lowered = ast.BinOp(left=self.term(left), op=op, right=self.term(right))
         grows = isinstance(op, ast.Mult) and not self.bits.fits(node)
         return self.bounded(lowered) if grows else lowered
@@ -260,7 +260,7 @@ class Expressions:
             self.cost += gas.STATE_READ
             return invoke(f"_{value.id}_at", self.value(key))
         if isinstance(key, ast.Slice):
-            self.cost += gas.METHOD
+            self.cost += gas.METHOD + 3 * gas.GENERAL
             bounds = [
                 ast.Constant(value=None) if bound is None else self.value(bound) for bound in (key.lower, key.upper)
             ]
@@ -356,7 +356,7 @@ class Expressions:
                 method = ast.Attribute(value=self.term(value), attr="append", ctx=ast.Load())
                 return ast.Call(func=method, args=[self.value(node.args[0])], keywords=[])
             case ast.Attribute(value=value, attr=attr):
-                self.cost += gas.METHOD
+                self.cost += gas.METHOD + (gas.JOIN if attr == "join" else 0)
                 return invoke(f"_m_{attr}", self.value(value), *[self.value(arg) for arg in node.args])
             case _:
                 raise AssertionError("the checker lets only names and methods be called")
@@ -397,7 +397,7 @@ class Expressions:
         return ast.Call(func=load(name), args=args, keywords=keywords)
 
     def replacement(self, node: ast.Call) -> ast.expr:
-        self.cost += gas.REPLACE + gas.ELEMENT * len(node.keywords)
+        self.cost += gas.REPLACE + gas.REPLACED * len(node.keywords)
         record = self.value(node.args[0])
         values: list[ast.expr] = []
         for keyword in node.keywords:

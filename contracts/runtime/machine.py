@@ -201,12 +201,19 @@ class Machine:
 
     def encoded(self, value: Any) -> bytes:
         """Canonical bytes; weighs first, so that shared parts cannot make few bytes of source into many of output."""
-        if type(value) not in _PLAIN:
-            self.operations["_weigh"](value)
+        is_structure = type(value) not in _PLAIN
+        if is_structure:
+            self.weigh(value)
         try:
-            return encode(value)
+            raw = encode(value)
         except Unencodable as error:
             raise ContractError(error.code) from None
+        if is_structure:
+            self.charge(gas.STRUCTURE_BYTE * len(raw))
+        return raw
+
+    def weigh(self, value: Any) -> None:
+        self.operations["_weigh"](value)
 
     def emitter(self, name: str) -> Callable[[str, dict[str, Any]], None]:
         """`emit` of the contract `name`. The compiler sorts the fields."""

@@ -111,7 +111,7 @@ class Operations:
         kind = type(value)
         if kind is range:
             return 1
-        weight = gas.COLLECTION_WEIGHT + len(value)
+        weight = gas.COLLECTION_WEIGHT + (gas.ENTRY_WEIGHT if kind is dict else 1) * len(value)
         self.charge(gas.WEIGHT * weight)
         inside = text = 0
         for item in value.values() if kind is dict else value:
@@ -158,9 +158,11 @@ class Operations:
             return require_int(item) in holder
         if kind is str or kind is bytes:
             self.charge((len(holder) + 1) // gas.BYTES_PER_UNIT)
+            if type(item) is kind:  # the search may look at every pair of characters
+                self.charge(len(holder) * len(item) // gas.SEARCHED)
         elif type(item) in _SCALARS and isinstance(holder, list | tuple):
             text = len(item) // gas.TEXT_PER_ELEMENT if isinstance(item, str | bytes) else 0
-            self.charge(gas.WEIGHT * len(holder) * (1 + text))
+            self.charge(gas.WEIGHT * (2 + len(holder) * (1 + text)))
         else:
             self.weigh(holder)
         return bool(item in holder)
@@ -305,7 +307,9 @@ class Operations:
             self.charge(gas.WEIGHT * len(values))
             return dict(values)
         pairs: dict[Any, Any] = {}
-        for pair in self._collect(values):
+        items = self._collect(values)
+        self.charge(gas.ENTRY_WEIGHT * gas.WEIGHT * len(items))
+        for pair in items:
             key, value = pair
             pairs[dict_key(key)] = value
         return pairs

@@ -183,6 +183,9 @@ class _Run:
     def charge(self, units: int) -> None:
         """There is no gas here."""
 
+    def weigh(self, value: Any) -> None:
+        """Nor here."""
+
     def write(self, key: bytes, raw: bytes | None) -> None:
         if self.read_only:
             raise ContractError("READ_ONLY")

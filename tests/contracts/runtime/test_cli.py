@@ -197,5 +197,5 @@ def test_the_lines_of_a_straight_program_add_up_to_what_is_charged(text: str) ->
 
 def test_a_loop_says_what_each_turn_costs() -> None:
     costs = list(line_costs(checked(body("for i in range(n):\n    x = i").encode())).values())
-    assert costs[-3:] == [LineCost(31, 8), LineCost(3, 0), LineCost(1, 0)]
-    assert used("for i in range(9):\n    x = i", 0) == 20 + 31 + 9 * (8 + 3) + 1
+    assert costs[-3:] == [LineCost(51, 8), LineCost(3, 0), LineCost(1, 0)]
+    assert used("for i in range(9):\n    x = i", 0) == 20 + 51 + 9 * (8 + 3) + 1

@@ -34,11 +34,12 @@ def test_every_code_in_the_source_is_explained() -> None:
 def test_every_cost_is_the_one_that_is_charged() -> None:
     costs = {name: value for name, value in vars(gas).items() if name.isupper()}
     table = dict(re.findall(r"\(([A-Z_]+)\)[^|]*\| ([0-9]+)", TEXT))
-    divisors = {"BYTES_PER_UNIT": "4 characters", "TEXT_PER_ELEMENT": "64 characters"}
+    divisors = {"BYTES_PER_UNIT": "4 characters", "TEXT_PER_ELEMENT": "64 characters", "SEARCHED": "32 pairs"}
     assert set(table) == set(costs)
     for name, value in costs.items():
         if name in divisors:
             assert divisors[name].split()[0] == str(value)
+            assert divisors[name] in TEXT
         else:
             assert table[name] == str(value), name
 

@@ -10,6 +10,7 @@ from contracts.runtime.bits import Bits
 from contracts.runtime.codec import encode
 from contracts.runtime.deploy import deploy_writes
 from contracts.runtime.engine import MeteredRuntime
+from devnet.bench_gas import LOOPS, loop_source
 from tests.contracts.runtime.corpus import body
 
 ENTRY = 503  # the call itself, two bytes of arguments, one of the result
@@ -18,7 +19,7 @@ ENTRY = 503  # the call itself, two bytes of arguments, one of the result
 def used(lines: str, n: int = 5) -> int:
     """Gas of f(n) with these lines, without what every call costs."""
     call = Call("c", "f", encode([n]), "a" * 40, 1, 1)
-    outcome = MeteredRuntime().execute(call, deploy_writes("c", body(lines).encode()), 10_000_000)
+    outcome = MeteredRuntime(lambda *_: True).execute(call, deploy_writes("c", body(lines).encode()), 10_000_000)
     assert outcome.ok, outcome.code
     return outcome.gas_used - ENTRY
 
@@ -34,13 +35,43 @@ def used(lines: str, n: int = 5) -> int:
         ("if n == 6:\n    x = 1", 29),  # the branch is not paid
         ("if n == 5:\n    return 0\nx = 1\nx = 2\nx = 3", 29 - 21 + 21),
         ("if n == 6:\n    return 0\nx = 1\nx = 2\nx = 3", 38),
-        ("for i in range(3):\n    x = i", 24 + 15 + 15 + 1 + 3 * (5 + 3 + 3) - 3),
-        ("x = [i for i in range(3)]", 21 + 2 + 15 + 1 + 3 + 3 * (5 + 1 + 3)),
-        ("x = counts.get('a', 0)", 21 + 2 + 120 + 2),
+        ("for i in range(3):\n    x = i", 24 + 25 + 25 + 1 + 3 * (5 + 3 + 3) - 3),
+        ("x = [i for i in range(3)]", 21 + 2 + 25 + 1 + 3 + 3 * (5 + 1 + 3)),
+        ("x = counts.get('a', 0)", 21 + 2 + 150 + 2),
+        ("x = n // 7", 21 + 2 + 2 + 3 + 10 + 3),
+        ("x = n % 7", 21 + 2 + 2 + 3 + 10),  # its result is no larger than 7
+        ("x = n ** 2", 21 + 2 + 2 + 35 + 60),
+        ("x = 'ab' + 'cdef'", 21 + 2 + 2 + 35 + 6 // 4),
+        ("x = 'abcdefgh' in 'abcdefghijklmnop'", 21 + 2 + 2 + 3 + 35 + 17 // 4 + 8 * 16 // 32),
+        ("x = [1, 2] == [1]", 21 + 2 + 3 * 5 + 3 + 3 + 35 + 8 * (28 + 2)),
+        ("x = {'a': 1} == {}", 21 + 2 + 3 + 2 + 3 + 35 + 8 * (28 + 5)),
+        ("x = [1, 2, 3, 4][1:3]", 21 + 2 + 3 * 5 + 4 + 2 + 25 + 3 * 35 + 8 * 2),
+        ("x = ','.join(['a', 'b'])", 21 + 2 + 1 + 9 + 2 + 25 + 120 + 8 * 2 + 2 * 8 * 2 + 4 // 4),
+        ("x = helper(n)", 21 + 2 + 1 + 3 + 20 + 1 + 1 + 3 + 3),
+        ("x = Point(1, 'a')", 21 + 2 + 30 + 2 + 2 * 3),
+        ("x = replace(Point(1, 'a'), x=2)", 21 + 2 + 30 + 2 + 2 * 3 + 150 + 20 + 1),
+        ("counts['a'] = n", 21 + 2 + 300 + 2 + len(b"c/counts/") + 2 + 1),
+        (
+            "pairs['a', 1] = [1]",
+            21 + 2 + 300 + (3 * 3 + 2) + 250 + 3 * 2 + 1 + 8 * 29 + 6 * 2 + len(b"c/pairs/") + 4 + 2,
+        ),
+        ("emit('X', a=n)", 21 + 250 + 3 + 1 + 4),
+        ("x = sha256(b'12345678')", 21 + 2 + 1 + 130 + 1),
+        ("x = ed25519_verify(b'', b'', b'')", 21 + 2 + 3 + 12_000),
     ],
 )
 def test_a_program_costs_exactly_this(lines: str, gas: int) -> None:
     assert used(lines) == gas
+
+
+@pytest.mark.parametrize(("name", "before", "inside"), LOOPS)
+def test_every_construct_that_is_measured_against_the_clock_uses_up_its_gas(
+    name: str, before: str, inside: str
+) -> None:
+    state = deploy_writes("c", loop_source(before, inside).encode())
+    state |= deploy_writes("other", loop_source("", "pass").encode())
+    call = Call("c", "f", encode([0]), "a" * 40, 1, 1)
+    assert MeteredRuntime(lambda *_: True).execute(call, state, 200_000).code == "OUT_OF_GAS", name
 
 
 def test_each_turn_of_a_loop_costs_the_same() -> None:
