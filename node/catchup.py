@@ -54,7 +54,7 @@ class Catchup:
             return []
         if self._behind_since_ms[0] != height:
             self._behind_since_ms = (height, now_ms)
-        if max(ahead.values()) == height and now_ms - self._behind_since_ms[1] < GRACE_MS:
+        if max(ahead.values()) == height and 0 <= now_ms - self._behind_since_ms[1] < GRACE_MS:
             return []
         requests: list[RequestBlocks] = []
         for peer in sorted(ahead, key=lambda p: (self._failed.get(p, 0), p)):

@@ -88,11 +88,13 @@ class Caution:
     def _stood_ms(self, height: int, now_ms: int) -> int:
         if height != self._height:
             self._height, self._since_ms, self._told = height, now_ms, {}
+        self._since_ms = min(self._since_ms, now_ms)  # a clock that was set back must not stretch the patience
         return now_ms - self._since_ms
 
     def told(self, peer: PeerId, height: int, votes: tuple[Vote, ...], now_ms: int) -> None:
-        """A peer's whole memory of a height, as `memory_for` gives it; what came before the patience was over may be old."""
-        if self.is_stuck(height, now_ms):
+        """A peer's whole memory of a height, as `memory_for` gives it; what came before the patience was over may be old.
+        One of another height says nothing here: taken for ours it would begin the patience anew, as often as a liar likes."""
+        if height == self._height and self.is_stuck(height, now_ms):
             self._told[peer] = votes
 
     def rejoin(self, machine: State, peers: Mapping[PeerId, PeerState | None], now_ms: int) -> Rejoin | None:

@@ -208,6 +208,26 @@ def test_a_height_that_moves_starts_the_wait_anew() -> None:
     assert c.is_stuck(10, 2 * PATIENCE_MS)
 
 
+def test_a_word_about_another_height_does_not_begin_the_patience_anew() -> None:
+    """One liar could keep a restarted validator from ever settling, and with it a chain of four that needs its vote."""
+    c = caution(last_signed=49)
+    lied_to = peers(10**12, 50, 50)
+    assert not c.settle(50, FOUR, lied_to, 0)
+    for now_ms in range(0, PATIENCE_MS, 1_000):
+        hear(c, 1, height=999, now_ms=now_ms)
+    assert c.settle(50, FOUR, lied_to, PATIENCE_MS)
+    silent = stuck()
+    hear(silent, 1, height=999, now_ms=PATIENCE_MS)
+    assert silent.is_stuck(9, PATIENCE_MS)
+
+
+def test_a_clock_that_is_set_back_does_not_stretch_the_patience() -> None:
+    c = stuck()
+    long_ago_ms = -1_000_000_000
+    assert not c.is_stuck(9, long_ago_ms)
+    assert c.is_stuck(9, long_ago_ms + PATIENCE_MS)
+
+
 def test_who_rejoins_takes_over_the_newest_proven_lock_and_never_a_claimed_one() -> None:
     c = stuck()
     hear(c, 1, votes=polka(1, V))

@@ -33,3 +33,10 @@ def test_a_clock_that_jumps_back_does_not_keep_a_peer_from_being_asked() -> None
     catchup, peers = Catchup(), {HONEST: at(9)}
     assert len(catchup.next_requests(5, peers, 100_000)) == 1
     assert len(catchup.next_requests(5, peers, 100_000 - 10 * PATIENCE_MS)) == 1
+
+
+def test_one_height_behind_a_clock_that_jumps_back_does_not_stretch_the_grace() -> None:
+    """Where the others need our vote to go on, nobody would ever be two heights ahead."""
+    catchup, peers = Catchup(), {HONEST: at(6)}
+    assert catchup.next_requests(5, peers, 100_000_000) == []
+    assert len(catchup.next_requests(5, peers, 1_000)) == 1
