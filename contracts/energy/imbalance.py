@@ -16,8 +16,10 @@ comes from the neutrality account, so every settlement sums to zero.
 
 Settlement of a slot needs every product of the slot cleared. It closes the slot in the market, in metering and in
 balancing. Corrected readings within the correction window allow another run with the terms of the first; it posts the
-difference against the last run only. With more than 2,000 participants a run takes several calls of `settle`; its
-results are seen when it is complete, those of the run before until then.
+difference against the last run only. With more than 2,000 participants a run takes several calls of `settle`: all but the
+last one only work out what is due. The last one moves all the money and emits SlotSettled, so whoever reads balances and
+settlements sees those of before the run or those of after it. A Settled or Resettled event holds once SlotSettled of
+its run has come.
 
 An account that cannot pay draws on its credit line; what lies beyond is recorded as arrears, which neutrality carries, so
 one debtor never stops the others' settlement. What an account in arrears receives in a later settlement pays its arrears
@@ -93,6 +95,7 @@ runs: Map[int, Run] = Map("runs")  # slot, while a run is not complete
 drafts: Map[int, SlotTotals] = Map("drafts")  # slot, of the run that is not complete
 rows_kept: Map[tuple[int, int], list[tuple[str, str, int, int, int, int, int]]] = Map("rows_kept")  # (slot, page)
 results_kept: Map[tuple[int, int], list[tuple[str, int, int, int]]] = Map("results_kept")  # (slot, page)
+dues_kept: Map[tuple[int, int], list[tuple[str, int]]] = Map("dues_kept")  # (slot, page), until the run is paid
 debts: Map[str, int] = Map("debts")  # account -> arrears in micros, never 0
 
 
@@ -224,8 +227,12 @@ def publish(
     run: int,
     rows: list[tuple[str, str, int, int, int, int, int]],
     results: list[tuple[str, int, int, int]],
-) -> None:
-    """Writes every participant's settlement and emits it: whole in the first run, what changes in a later one."""
+) -> list[tuple[str, int]]:
+    """Writes every participant's settlement and emits it: whole in the first run, what changes in a later one.
+
+    Returns what the run has to move: (account, micros that it receives), nobody with 0.
+    """
+    dues: list[tuple[str, int]] = []
     for row, result in zip(rows, results):
         account, brp, sold_wh, bought_wh, import_wh, export_wh, activated_wh = row
         account, imbalance_wh, amount_micros, price = result
@@ -233,6 +240,7 @@ def publish(
             sold_wh, bought_wh, import_wh, export_wh, imbalance_wh, price, amount_micros, activated_wh, brp
         )
         settlements[(account, slot, run)] = made
+        due_micros = amount_micros
         if run == 1:
             emit(
                 "Settled",
@@ -250,6 +258,7 @@ def publish(
             )
         else:
             before = settlements[(account, slot, run - 1)]
+            due_micros -= before.amount_micros
             if before != made:
                 emit(
                     "Resettled",
@@ -261,20 +270,19 @@ def publish(
                     imbalance_wh=imbalance_wh,
                     price_micros_per_kwh=price,
                     amount_micros=amount_micros,
-                    difference_micros=amount_micros - before.amount_micros,
+                    difference_micros=due_micros,
                     brp=brp,
                 )
+        if due_micros != 0:
+            dues.append((account, due_micros))
+    return dues
 
 
-def pay(slot: int, run: int, results: list[tuple[str, int, int, int]]) -> int:
+def pay(dues: list[tuple[str, int]]) -> int:
     """Moves the money, arrears first, and records new arrears. Returns by how much all arrears grew (micros)."""
     charges: list[tuple[str, int]] = []
     repaid: list[int] = []
-    for result in results:
-        account = result[0]
-        amount_micros = result[2]
-        if run > 1:
-            amount_micros -= settlements[(account, slot, run - 1)].amount_micros
+    for account, amount_micros in dues:
         repaid_micros = 0
         if amount_micros > 0:
             repaid_micros = min(amount_micros, debts.get(account, 0))
@@ -282,11 +290,11 @@ def pay(slot: int, run: int, results: list[tuple[str, int, int, int]]) -> int:
         charges.append((account, amount_micros - repaid_micros))
     unpaid = call("payments", "charge", charges, NEUTRALITY)
     growth_micros = 0
-    for result, repaid_micros, unpaid_micros in zip(results, repaid, unpaid):
+    for due, repaid_micros, unpaid_micros in zip(dues, repaid, unpaid):
         change_micros = unpaid_micros - repaid_micros
         if change_micros != 0:
             growth_micros += change_micros
-            change_debt(result[0], change_micros)
+            change_debt(due[0], change_micros)
     return growth_micros
 
 
@@ -362,8 +370,8 @@ def complete(slot: int, run: Run) -> None:
 def settle_at_once(slot: int, run: Run) -> None:
     rows = collect(slot, 0, run.participants)
     results = shared(slot, run.number, rows)
-    drafts[slot] = replace(drafts[slot], arrears_micros=pay(slot, run.number, results))
-    publish(slot, run.number, rows, results)
+    growth_micros = pay(publish(slot, run.number, rows, results))
+    drafts[slot] = replace(drafts[slot], arrears_micros=growth_micros)
     complete(slot, run)
 
 
@@ -383,13 +391,17 @@ def settle_step(slot: int, run: Run) -> None:
             results_kept[(slot, first)] = results[first : first + STEP]
         end = run.participants
     elif phase == "PUBLISH":
-        publish(slot, run.number, rows_kept[(slot, run.next)], results_kept[(slot, run.next)])
-        del rows_kept[(slot, run.next)]
+        page = (slot, run.next)
+        dues_kept[page] = publish(slot, run.number, rows_kept[page], results_kept[page])
+        del rows_kept[page]
+        del results_kept[page]
     else:
-        draft = drafts[slot]
-        growth_micros = pay(slot, run.number, results_kept[(slot, run.next)])
-        drafts[slot] = replace(draft, arrears_micros=draft.arrears_micros + growth_micros)
-        del results_kept[(slot, run.next)]
+        dues: list[tuple[str, int]] = []
+        for first in pages:
+            dues.extend(dues_kept[(slot, first)])
+            del dues_kept[(slot, first)]
+        drafts[slot] = replace(drafts[slot], arrears_micros=pay(dues))
+        end = run.participants
     if end < run.participants:
         runs[slot] = replace(run, next=end)
     elif phase == "PAY":

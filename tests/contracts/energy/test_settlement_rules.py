@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.energy.balancing import balancing_price, price_pair
@@ -18,6 +18,7 @@ from tests.contracts.energy.network import (
     DEPOSIT_MICROS,
     ERIN,
     OPERATOR,
+    PEOPLE,
     SLOT,
     STRANGER,
     Network,
@@ -303,11 +304,50 @@ def test_a_run_of_several_steps_ends_where_a_run_at_once_does(monkeypatch: pytes
     assert in_steps.money_residual() == 0
 
 
-def test_a_single_step_moves_no_money_before_all_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Network()
-    busy_slot(network)
-    in_steps_of(monkeypatch, network, 3)
-    balances = network.see("payments", "balances", [ALICE, BOB])
-    for _ in range(5):  # two pages collected, one step of sharing, two pages published
-        assert not network.act(OPERATOR, "imbalance", "settle", SLOT)
-        assert network.see("payments", "balances", [ALICE, BOB]) == balances
+def money_and_results(network: Network) -> list[object]:
+    """All that a reader can ask about money and about the slot's settlement."""
+    accounts = [*PEOPLE, "neutrality", "grid"]
+    return [
+        network.see("payments", "balances", accounts),
+        network.see("payments", "helds", accounts),
+        network.see("imbalance", "slot_totals", SLOT),
+        [network.see("imbalance", "arrears", one) for one in PEOPLE],
+        [network.see("imbalance", "settlement", one, SLOT) for one in PEOPLE],
+        [network.see("imbalance", "group_settlement", one, SLOT) for one in PEOPLE],
+    ]
+
+
+READINGS = st.lists(st.integers(0, 2_500), min_size=6, max_size=6)
+
+
+@given(
+    size=st.integers(1, 5),
+    deposit_micros=st.sampled_from([0, 300, DEPOSIT_MICROS]),
+    price=st.integers(-400_000, 400_000),
+    metered=READINGS,
+    corrected=READINGS,
+)
+@settings(max_examples=40, deadline=None)
+def test_between_the_calls_of_a_run_readers_see_what_was_before_it(
+    size: int, deposit_micros: int, price: int, metered: list[int], corrected: list[int]
+) -> None:
+    network = Network(deposit_micros=deposit_micros)
+    meters = [load_of(one) if place % 2 else pv_of(one) for place, one in enumerate(PEOPLE)]
+    network.act(OPERATOR, "imbalance", "post_price", SLOT, price)
+    with pytest.MonkeyPatch.context() as patch:
+        in_steps_of(patch, network, size)
+        for readings, quality in ((metered, "DIRECT"), (corrected, "CORRECTED")):
+            rows = zip(meters, readings, strict=True)
+            network.meter(*[(m, wh, 0) if m[0] == "L" else (m, 0, wh) for m, wh in rows], quality=quality)
+            before = money_and_results(network)
+            while True:
+                emitted = len(network.world.events)
+                done = network.act(OPERATOR, "imbalance", "settle", SLOT)
+                names = {event.name for event in network.world.events[emitted:]}
+                assert done == ("SlotSettled" in names)
+                if done:
+                    break
+                assert "ArrearsChanged" not in names
+                assert money_and_results(network) == before
+            assert money_and_results(network) != before
+    assert network.money_residual() == 0
