@@ -24,7 +24,7 @@ RESERVED = frozenset({GOVERNANCE, "genesis"})
 
 def deploy_fault(state: Overlay, subject: dict[str, Any]) -> str | None:
     """The code of why a deployment or an upgrade cannot be, or None."""
-    name, known = subject["name"], deployed(state, subject["name"])
+    name, known = subject["name"], _known(state, subject["name"])
     if subject["upgrade"] != (known is not None):
         return "UNKNOWN_CONTRACT" if subject["upgrade"] else "CONTRACT_EXISTS"
     if name in RESERVED:
@@ -59,7 +59,12 @@ def enact_deploy(
 
 
 def pause_fault(state: Overlay, subject: dict[str, Any]) -> str | None:
-    return None if deployed(state, subject["name"]) is not None else "UNKNOWN_CONTRACT"
+    return None if _known(state, subject["name"]) is not None else "UNKNOWN_CONTRACT"
+
+
+def _known(state: Overlay, name: str) -> tuple[int, bytes, int] | None:
+    """The code record of whatever text a proposal names: no contract's name goes beyond ASCII, and none has a key there."""
+    return deployed(state, name) if name.isascii() else None
 
 
 def set_pause(state: Overlay, name: str, until_height: int) -> None:

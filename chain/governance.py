@@ -36,7 +36,7 @@ from chain.system import (
     encode_params,
     read_params,
 )
-from chain.wire import decode_validators, encode_validators
+from chain.wire import MAX_VALIDATORS, decode_validators, encode_validators
 from consensus.types import Power, Validator, ValidatorId, ValidatorSet
 from contracts.runtime.abi import FunctionAbi
 from contracts.runtime.api import Call, Event, Outcome, Runtime, StateView
@@ -314,6 +314,8 @@ class _Chamber:
             others.append(Validator(member, public_key, Power(power), name))
         if not others:
             raise Refused("NO_VALIDATORS_LEFT")
+        if len(others) > MAX_VALIDATORS:
+            raise Refused("TOO_MANY_VALIDATORS")
         return ValidatorSet.of(others)
 
     # --- parameters and halting ---------------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 """Members, power, parameters and halting: voted by validators, in force when and as promised."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from chain import governance
 from chain.genesis import ChainParams
 from chain.system import read_members
 from chain.tx import TxCall
@@ -48,6 +51,46 @@ def test_a_validator_that_is_voted_in_at_height_h_decides_from_h_plus_2_on() -> 
     assert names(c) == ["v0", "v1", "v2", "v3", "v4"]  # decides height 3
     c.grow()
     assert [m.name for m in read_members(c.ledger.view) if m.name == "v4"] == ["v4"]
+
+
+TEXTS = st.one_of(
+    st.sampled_from(["", "é", "bänk", "registry", "payments", "governance", "genesis", "a/b", "0" * 64, "é" * 32]),
+    st.text(max_size=12),
+)
+NUMBERS = st.one_of(st.integers(0, 3), st.integers(-1, 2**64 - 1), st.just(2**255 - 1))
+VALUES: dict[str, st.SearchStrategy[object]] = {"str": TEXTS, "int": NUMBERS, "bool": st.booleans()}
+WELL_TYPED = st.sampled_from(governance.ABI).flatmap(
+    lambda f: st.tuples(st.just(f.name), st.tuples(*[VALUES[kind] for _, kind in f.params]))
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(WELL_TYPED, min_size=1, max_size=8))
+def test_whatever_a_validator_proposes_no_node_stops_for_it(calls: list[tuple[str, tuple[object, ...]]]) -> None:
+    """A name outside ASCII once raised in every node that executed the block: one validator could end the chain."""
+    c = chain()
+    txs = [c.tx("v0", TxCall("governance", name, encode(list(args)))) for name, args in calls]
+    assert all(ok or code for ok, code in c.grow(*txs))
+
+
+@pytest.mark.parametrize("proposal", ["propose_pause", "propose_emergency_pause", "propose_resume"])
+def test_a_pause_of_a_name_outside_ascii_is_refused(proposal: str) -> None:
+    assert chain().grow(chain().tx("v0", call("governance", proposal, "é"))) == [(False, "UNKNOWN_CONTRACT")]
+
+
+def test_code_under_a_name_outside_ascii_is_refused() -> None:
+    c = chain()
+    deploy = c.tx("v0", call("governance", "propose_deploy", "é", "x = 1", 0))
+    upgrade = c.tx("v0", call("governance", "propose_upgrade", "é", "x = 1", 0))
+    assert c.grow(deploy, upgrade) == [(False, "BAD_SOURCE"), (False, "UNKNOWN_CONTRACT")]
+
+
+def test_a_set_that_no_header_could_carry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder refuses larger sets, so a vote for one would have stopped every node at the end of its block."""
+    monkeypatch.setattr(governance, "MAX_VALIDATORS", 4)
+    c = chain()
+    assert c.grow(c.tx("v0", propose_member("v4", 1))) == [(False, "TOO_MANY_VALIDATORS")]
+    assert c.grow(c.tx("v0", propose_member("v3", 7))) == [(True, "")]
 
 
 def test_two_thirds_are_not_enough_and_one_more_is() -> None:
