@@ -277,7 +277,7 @@ TABLE: list[tuple[str, str, Callable[[], Patches], frozenset[str] | set[str], in
     # name, what is broken, how, faults in which it shows, seeds within which it is found, whether it needs a busy chain
     ("quorum_minus_one", "two of four are a quorum", quorum_minus_one, LINKS, 10, False),
     ("lock_forgotten", "a locked validator prevotes another fresh block", lock_forgotten, LOCKS, 150, True),
-    ("proof_unchecked", "a claimed proof of lock is believed", proof_unchecked, LOCKS | {"false_proof"}, 300, True),
+    ("proof_unchecked", "a claimed proof of lock is believed", proof_unchecked, LOCKS | {"false_proof"}, 500, True),
     ("stale_timeout", "a timer of an earlier round counts", stale_timeout, {"mute", "split"}, 100, True),
     ("hasty_decision", "a quorum of prevotes decides", hasty_decision, LINKS, 10, False),
     ("precommits_at_once", "two prevotes lock", precommits_at_once, LINKS, 10, False),
@@ -302,7 +302,7 @@ TABLE: list[tuple[str, str, Callable[[], Patches], frozenset[str] | set[str], in
     ("evidence_ignored", "nobody keeps evidence", evidence_ignored, {"equivocate"}, 10, False),
     ("sign_before_sync", "signatures leave before the disk has them", sign_before_sync, POWER, 60, False),
     ("unguarded", "no guard, and own messages are not logged", unguarded, POWER, 60, False),
-    ("lock_not_logged", "a restarted validator has no lock", lock_not_logged, {"delay", "drop", "crash"}, 300, True),
+    ("lock_not_logged", "a restarted validator has no lock", lock_not_logged, {"delay", "drop", "crash"}, 600, True),
     ("double_apply", "a block is applied twice", double_apply, LINKS | {"mute", "split"}, 150, True),
 ]
 MUTANTS: dict[str, Mutant] = {
