@@ -146,6 +146,13 @@ class Mempool:
             self._mark(tx.sender, lane)
         self._drop_expired(height)
 
+    def drop(self, unfit: Callable[[Tx], bool]) -> None:
+        """Forgets what no block may hold any more, so that it neither spoils one nor keeps others from getting in."""
+        for tx in [tx for tx in self._arrival.values() if unfit(tx)]:
+            lane = self._lanes[tx.sender]
+            self._take(lane, tx)
+            self._mark(tx.sender, lane)
+
     def _drop_expired(self, height: int) -> None:
         for expiry in [e for e in self._expiring if e <= height]:
             for key in list(self._expiring[expiry]):

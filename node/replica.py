@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from chain.block import Block, decode_block
-from chain.evidence import MAX_BYTES as MAX_EVIDENCE_BYTES
 from chain.evidence import MAX_IN_BLOCK, decode_evidence, encode_evidence
 from chain.ledger import Ledger
 from chain.mempool import Limits, Mempool
@@ -67,6 +66,7 @@ from node.events import (
 )
 from node.faults import FaultPool
 from node.lockcodec import decode_lock, encode_lock
+from node.room import room_in, unfit
 
 BEGIN, TICK = "begin", "tick"
 RELAYED_AT_ONCE = 2_000  # transactions in one message
@@ -100,6 +100,7 @@ class Replica:
         self._me = me
         self._config = config
         self.mempool = Mempool(ledger.next_nonce, config.mempool)
+        self._room = room_in(ledger.system)
         self.peers: dict[PeerId, PeerState | None] = {}
         self._catchup = Catchup()
         self._early = EarlyMessages()
@@ -325,10 +326,7 @@ class Replica:
             self._begin_if_wanted()
 
     def _admit(self, tx: Tx) -> Refusal | None:
-        most = self._ledger.system.params.max_tx_gas
-        if tx.gas_limit > most:
-            return Refusal(Code.GAS_LIMIT, f"the gas limit may be at most {most}: ask for less")
-        refusal = self._ledger.unknown_call(tx) or self.mempool.add(tx, self.height)
+        refusal = unfit(tx, self._room) or self._ledger.unknown_call(tx) or self.mempool.add(tx, self.height)
         if refusal is not None and refusal.code is Code.NONCE_USED:
             place = self._ledger.store.find_tx(tx.id)
             if place is not None:
@@ -446,11 +444,8 @@ class Replica:
 
     def _build(self, height: Height, round_: Round) -> None:
         assert self._me is not None
-        params = self._ledger.system.params
         commit = fullest_commit(self._previous) if self._previous is not None else None
-        validators = len(self._machine.validators)
-        room = params.max_block_bytes - BLOCK_OVERHEAD_BYTES - VALIDATOR_OVERHEAD_BYTES * validators
-        txs = self.mempool.reap(room, params.max_block_gas, params.max_block_transactions)
+        txs = self.mempool.reap(self._room.bytes, self._room.gas, self._room.transactions)
         evidence = self._faults.first(MAX_IN_BLOCK)
         block = self._ledger.propose(txs, evidence, self._now_ms, self._me, commit)
         self._blocks[block.id] = block
@@ -504,6 +499,10 @@ class Replica:
         self._applying = False
         self._previous = self._machine if self._machine.step is Step.DECIDED else None
         self.mempool.committed(block.txs, block.header.height)
+        room = room_in(self._ledger.system)
+        if room != self._room:
+            self._room = room
+            self.mempool.drop(lambda tx: unfit(tx, room) is not None)
         self._faults.refresh()
         self._machine = self._fresh_machine()
         self._blocks, self._logged = {}, set()
@@ -615,8 +614,6 @@ class Replica:
         self._out.append(Report(event, tuple(fields.items())))
 
 
-BLOCK_OVERHEAD_BYTES = 4_096 + MAX_IN_BLOCK * MAX_EVIDENCE_BYTES
-VALIDATOR_OVERHEAD_BYTES = 128  # an entry of the last commit
 BLOCK_PATIENCE = 4  # times as long as for votes: a large block takes its time to arrive and to be checked
 
 

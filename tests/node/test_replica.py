@@ -1,0 +1,71 @@
+"""A replica among validators that misbehave, and under rules that change: it neither stops nor stands in its own way."""
+
+from __future__ import annotations
+
+from chain.block import decode_block
+from chain.genesis import ChainParams
+from chain.refusal import Code
+from chain.tx import Tx
+from consensus.types import VoteKind
+from node.events import AnswerClient, TxsReceived
+from node.room import room_in
+from tests.chain.network import Chain, call, genesis, pay
+from tests.node.puppet import Puppet
+
+PREVOTE, PRECOMMIT = VoteKind.PREVOTE, VoteKind.PRECOMMIT
+GAS = 50_000_000  # what the chain of these tests asks for in every transaction
+
+
+# --- rules that change while transactions wait ------------------------------------------------------------------------
+
+
+def lower(p: Puppet, parameter: str, value: int) -> None:
+    """Governance sets a parameter in the next block."""
+    c = p.chain
+    votes = [c.tx(v, call("governance", "vote", 1, True)) for v in ("v1", "v2")]
+    p.sync(c.tx("v0", call("governance", "propose_parameter", parameter, value)), *votes)
+
+
+def own_block(p: Puppet) -> tuple[Tx, ...]:
+    """What the replica proposes when its turn comes; the others find the block valid."""
+    round_ = next(r for r in range(4) if p.proposer(r) == p.me)
+    p.fire("begin")
+    for failed in range(round_):
+        p.fire("propose", failed)
+        p.vote(PREVOTE, None, *p.others, round_=failed)
+        p.vote(PRECOMMIT, None, *p.others, round_=failed)
+        p.fire("precommit", failed)
+    block, _ = decode_block(p.proposals()[-1].raw_block, p.chain.genesis.chain_id)
+    assert p.ledger.fault(block) is None
+    return block.txs
+
+
+def test_a_lower_gas_limit_throws_out_what_waits_above_it_and_blocks_stay_valid() -> None:
+    """Every proposer held the same transaction, so every block of every round was refused, for ever."""
+    p = Puppet()
+    waiting = p.chain.tx("alice", pay("bob", 1))
+    p.feed(TxsReceived((waiting,)))
+    lower(p, "max_tx_gas", GAS - 1)
+    assert len(p.replica.mempool) == 0
+    assert own_block(p) == ()
+
+
+def test_what_no_block_can_hold_does_not_stand_in_the_way_of_the_rest() -> None:
+    p = Puppet(chain=Chain(genesis(ChainParams(max_block_bytes=200_000))))
+    large = p.chain.tx("alice", call("payments", "transfer", "x" * 90_000, 1))
+    small = p.chain.tx("bob", pay("alice", 1))
+    p.feed(TxsReceived((large, small)))
+    lower(p, "max_block_bytes", 100_000)
+    assert own_block(p) == (small,)
+    p.feed(TxsReceived((large,), request=7))
+    answer = next(e for e in reversed(p.effects) if isinstance(e, AnswerClient))
+    assert answer.verdicts[0] is not None
+    assert answer.verdicts[0].code is Code.TOO_LARGE
+
+
+def test_more_gas_than_a_whole_block_has_is_refused_at_the_door() -> None:
+    """A transaction that fits into no block kept the chain making empty ones as fast as it could."""
+    p = Puppet(chain=Chain(genesis(ChainParams(max_block_gas=GAS - 1))))
+    assert room_in(p.ledger.system).tx_gas == GAS - 1
+    p.feed(TxsReceived((p.chain.tx("alice", pay("bob", 1)),)))
+    assert not p.replica.mempool.has_ready
