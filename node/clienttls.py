@@ -33,21 +33,34 @@ class ClientTls:
 
     def credentials(self) -> Any:
         """Raises ClientTlsError where a file cannot be used now."""
-        first = self._configuration()
+        held = self._texts()
 
         def again() -> Any:
+            """None while the files are the same: gRPC must not replace what other sessions are starting with at that
+            moment (see node/peers.py)."""
+            nonlocal held
             try:
-                return self._configuration()
+                found = self._texts()
             except ClientTlsError as error:
                 log.error("client_tls_kept", reason=str(error), what="the certificates read before stay in use")
                 return None
+            if found == held:
+                return None
+            held = found
+            return _configuration(*found)
 
-        return grpc.dynamic_ssl_server_credentials(first, again, require_client_authentication=self.clients is not None)
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(*held), again, require_client_authentication=self.clients is not None
+        )
 
-    def _configuration(self) -> Any:
-        pair = (_read(self.key), _certificate(self.certificate))
+    def _texts(self) -> tuple[bytes, bytes, bytes | None]:
+        """Key, certificate, and what clients' certificates are checked against."""
         roots = None if self.clients is None else _certificate(self.clients)
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
+        return _read(self.key), _certificate(self.certificate), roots
+
+
+def _configuration(key: bytes, certificate: bytes, roots: bytes | None) -> Any:
+    return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=roots)
 
 
 def _read(path: Path) -> bytes:

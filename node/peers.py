@@ -125,6 +125,7 @@ class Peers:
         self._standings = {peer: _Standing() for peer in self._members}
         self._diallers: dict[PeerId, asyncio.Task[None]] = {}
         self._server: grpc.aio.Server | None = None
+        self._trusts = ""  # the roots that sessions are checked against
         self.strangers = 0
 
     # --- for the host -----------------------------------------------------------------------------------------------
@@ -170,7 +171,7 @@ class Peers:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         credentials = grpc.dynamic_ssl_server_credentials(
-            self._trusted(), self._trusted, require_client_authentication=True
+            self._trusted(), self._newly_trusted, require_client_authentication=True
         )
         try:
             port = server.add_secure_port(address, credentials)
@@ -218,9 +219,18 @@ class Peers:
                 others[PeerId(member.id)] = member
         return others
 
+    def _newly_trusted(self) -> Any:
+        """Asked for at every new session, so that it follows the members; None while they are the same.
+
+        A new answer makes gRPC replace what other sessions may be starting with at that moment, and under thousands of
+        connections it then read freed memory and ended the process: so it gets one only where something changed."""
+        return None if self._roots() == self._trusts else self._trusted()
+
+    def _roots(self) -> str:
+        return "".join(m.certificate for m in list(self._members.values())) or self._me.tls.certificate
+
     def _trusted(self) -> Any:
-        """Asked for at every new session, so that it follows the members."""
-        roots = "".join(m.certificate for m in list(self._members.values())) or self._me.tls.certificate
+        roots = self._trusts = self._roots()
         pair = (self._me.tls.private_key.encode(), self._me.tls.certificate.encode())
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots.encode())
 

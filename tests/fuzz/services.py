@@ -202,8 +202,8 @@ async def _honest(town: Town, until: float, watched: Watched) -> None:
 
 def _judge(town: Town, watched: Watched) -> None:
     if town.process is not None and town.process.poll() is not None:
-        tail = (Path(town.home.path).parent / "node.log").read_text(errors="replace")[-1_500:]
-        watched.findings.append(f"the node ended: {tail}")
+        tail = (Path(town.home.path).parent / "node.log").read_text(errors="replace")[-4_000:]
+        watched.findings.append(f"the node ended with {town.process.returncode}: {tail}")
     if watched.slowest_answer_s > STALL_S:
         watched.findings.append(f"an honest transaction took {watched.slowest_answer_s:.1f} s")
     third = max(1, len(watched.rss_mb) // 3)

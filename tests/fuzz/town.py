@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -114,7 +115,8 @@ async def living(folder: Path) -> AsyncIterator[Town]:
 
 
 def _started(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    environment = {**os.environ, "PYTHONFAULTHANDLER": "1"}  # a crash in a library names its place too
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
 
 async def _until_it_answers(client: Client, town: Town, folder: Path) -> None:

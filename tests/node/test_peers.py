@@ -301,3 +301,16 @@ def test_a_member_with_another_certificate_than_the_pinned_one_is_a_stranger() -
     shown = certificate_digest(other.certificate)
     found = check_hello(hello, CHAIN, {friend.id: friend.member}, shown, ed25519.verify)
     assert found == Stranger("the certificate is not the one pinned for node-1")
+
+
+def test_the_trusted_certificates_are_given_again_only_when_members_change() -> None:
+    """gRPC replaces what starting sessions use whenever it is given something, and does not survive that in the thousands."""
+
+    async def scenario(pair: Pair) -> None:
+        peers = pair.dialled
+        assert peers._newly_trusted() is None
+        peers.set_members([])
+        assert peers._newly_trusted() is not None
+        assert peers._newly_trusted() is None
+
+    asyncio.run(_with_pair(scenario))
