@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "export": ("node.cli.export", "export", "Write the chain as Parquet files for analysts."),
     "prove": ("node.cli.prove", "prove", "Write a proof file that anyone can check offline."),
     "verify": ("node.cli.verify", "verify", "Check a proof file against a genesis, with no network."),
+    "completion": ("node.cli.completion", "completion", "Let the shell complete commands with Tab."),
     "init": ("node.cli.init", "init", "Make a validator's home."),
     "genesis": ("node.cli.genesis", "genesis", "Put a consortium's genesis together, or check one."),
     "join": ("node.cli.join", "join", "Take a genesis into a home, after checking both."),

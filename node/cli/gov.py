@@ -18,6 +18,7 @@ from chain.governance import NAME
 from chain.system import EVIDENCE_AT, EVIDENCE_COUNT
 from chain.tx import TxCall
 from consensus.evidence import DoubleVote, offender
+from contracts.runtime.checker import check
 from gridbft.blocking import BlockingClient
 from gridbft.requests import make_call
 from gridbft.tls import Tls
@@ -168,6 +169,68 @@ def parameter(name: str, value: int, as_json: bool, **who: Any) -> None:
 def propose_halt(height: int, as_json: bool, **who: Any) -> None:
     """Stop the chain after HEIGHT; 0 takes a halt back."""
     submit("propose_halt", height, who=who, as_json=as_json)
+
+
+def code_arguments(command: _Command) -> _Command:
+    for option in (
+        options,
+        click.option(
+            "--height", default=0, type=click.IntRange(min=0), help="In force at the end of this height; 0: at once."
+        ),
+        click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False)),
+        click.argument("name"),
+    ):
+        command = option(command)
+    return command
+
+
+@propose.command()
+@code_arguments
+def deploy(name: str, file: Path, height: int, as_json: bool, **who: Any) -> None:
+    """Put a new contract NAME on the chain, from its source FILE.
+
+    \b
+    gridbft contract check pool.py
+    gridbft gov propose deploy pool pool.py --home /var/lib/gridbft
+    """
+    submit("propose_deploy", name, _source(file, as_json), height, who=who, as_json=as_json)
+
+
+@propose.command()
+@code_arguments
+def upgrade(name: str, file: Path, height: int, as_json: bool, **who: Any) -> None:
+    """Replace the code of contract NAME by FILE; its state stays, and its migrate(old_version) runs once."""
+    submit("propose_upgrade", name, _source(file, as_json), height, who=who, as_json=as_json)
+
+
+def _source(file: Path, as_json: bool) -> str:
+    """Read here, so that a file that is no contract costs no proposal."""
+    with faults(as_json):
+        try:
+            text = file.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file} cannot be read as ASCII: {error}") from error
+        _, errors = check(text.encode())
+        if errors:
+            raise InputError(f"{file} is no contract; see: gridbft contract check {file}")
+        return text
+
+
+@propose.command()
+@click.argument("name")
+@click.option("--emergency", is_flag=True, help="For a while only, and a third of the power is enough.")
+@options
+def pause(name: str, emergency: bool, as_json: bool, **who: Any) -> None:
+    """Pause contract NAME: its functions are refused until it is resumed."""
+    submit("propose_emergency_pause" if emergency else "propose_pause", name, who=who, as_json=as_json)
+
+
+@propose.command()
+@click.argument("name")
+@options
+def resume(name: str, as_json: bool, **who: Any) -> None:
+    """End the pause of contract NAME."""
+    submit("propose_resume", name, who=who, as_json=as_json)
 
 
 @propose.command()
