@@ -17,6 +17,7 @@ from devnet.network import BASE_PORT_VARIABLE, NetworkError, Node
 STOP_S = 5.0
 POLL_S = 0.05
 BURIAL_S = 2.0
+BIRTH_POLLS = 20
 LOG_TAIL_LINES = 20
 
 
@@ -126,12 +127,22 @@ def _is_node(command: list[str], node: Node) -> bool:
     return "start" in command and str(node.home.resolve()) in command
 
 
+def _is_dead(pid: int) -> bool:
+    """A zombie: it has ended, and nobody has asked for its exit code yet."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
 def _command_line(pid: int) -> list[str]:
     """A process's arguments; none where it has ended (a zombie has none either)."""
     proc = Path("/proc")
     if (proc / "self").exists():
         try:
-            return (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            for _ in range(BIRTH_POLLS):
+                raw = (proc / str(pid) / "cmdline").read_bytes()
+                if raw or _is_dead(pid):
+                    break
+                time.sleep(POLL_S)  # it is becoming that program just now
+            return raw.decode(errors="replace").split("\0")
         except OSError:
             return []
     shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
