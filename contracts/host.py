@@ -187,7 +187,7 @@ def fail(code: str) -> NoReturn:
     raise ContractError(code)
 
 
-def emit(name: str, **fields: Any) -> None:
+def emit(name: str, /, **fields: Any) -> None:
     """Records an event in the receipt; `name` is a constant, fields are values that can be stored."""
     _frame().emit(name, fields)
 
@@ -200,7 +200,7 @@ def call(contract: str, function: str, *args: Any) -> Any:
     return _frame().call(contract, function, args)
 
 
-def replace(record: R, **fields: Any) -> R:
+def replace(record: R, /, **fields: Any) -> R:
     """A copy of the record with some fields changed; a field that it does not have is TYPE_ERROR."""
     if not set(fields) <= set(getattr(record, "_fields", ())):
         raise ContractError("TYPE_ERROR")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from random import Random
 
-HEADER = """from contracts.host import Map, NamedTuple, Value, ctx, emit, export, replace, require
+HEADER = """from contracts.host import Map, NamedTuple, Value, call, ctx, emit, export, replace, require
 Pair = NamedTuple("Pair", [("left", int), ("right", str)])
+Box = NamedTuple("Box", [("pair", Pair), ("row", list[int]), ("note", str | None)])
 ints: Map[str, int] = Map("ints")
+boxes: Map[int, Box] = Map("boxes")
+grids: Map[str, list[list[int]]] = Map("grids")
 pairs: Map[tuple[int, str], Pair] = Map("pairs")
 total: Value[int] = Value("total", 7)
 BASE = 11
@@ -24,6 +27,38 @@ def tag(a: int) -> str:
     return WORDS[a % 3] + str(a % 10)
 
 
+"""
+# What programs call: it keeps records of its own, turns nested lists about, and sometimes calls back, which is refused.
+OTHER = """from contracts.host import Map, NamedTuple, Value, call, ctx, emit, export, require, view
+Item = NamedTuple("Item", [("name", str), ("parts", list[int])])
+seen: Map[str, Item] = Map("seen")
+turns: Value[int] = Value("turns", 0)
+
+
+@export
+def note(name: str, parts: list[int]) -> int:
+    require(len(parts) < 25, "TOO_MANY")
+    turns.set(turns.get() + 1)
+    before = seen.get(name, Item(name, []))
+    seen[name] = Item(ctx.caller, parts + before.parts[:3])
+    emit("Noted", name=name, parts=parts, turn=turns.get())
+    return sum(before.parts) % 1009
+
+
+@export
+def back(function: str) -> int:
+    result: int = call(ctx.caller, function, 1)
+    return result
+
+
+@view
+def turned(rows: list[list[int]]) -> list[list[int]]:
+    return [row[1:] + row[:1] for row in rows if len(row) < 30]
+
+
+@view
+def known(name: str) -> Item | None:
+    return seen.get(name, None)
 """
 INTS, LISTS, TEXTS, DICTS = ("a", "b", "c"), ("xs", "ys"), ("s", "t"), ("d",)
 
@@ -47,8 +82,13 @@ class Programs:
             "s = 'k'",
             "t = tag(n)",
             "d = {'k': 1}",
+            "p = Pair(n, 'p')",
+            "q = Box(p, [n, 2], None)",
+            "g = [[n], [1, 2]]",
+            "e = {'k': [n, 3]}",
         ]
-        lines = [*start, *self.block(3, 8), "return [a, b, c, len(s), len(t), sum(d.values())] + xs[:50] + ys[:50]"]
+        end = "return [a, b, c, len(s), len(t), sum(d.values()), p.left, q.pair.left] + xs[:50] + ys[:50] + q.row[:9]"
+        lines = [*start, *self.block(3, 8), end]
         return HEADER + "@export\ndef f(n: int) -> list[int]:\n" + "".join(f"    {line}\n" for line in lines)
 
     def block(self, depth: int, most: int) -> list[str]:
@@ -58,6 +98,8 @@ class Programs:
         return [head, *("    " + line for line in self.block(depth - 1, 3))]
 
     def statement(self, depth: int) -> list[str]:
+        if self.random.random() < 0.3:
+            return self.structured()
         kind = self.random.randrange(20 if depth > 0 else 15)
         match kind:
             case 0 | 1 | 2:
@@ -110,6 +152,55 @@ class Programs:
             case _:
                 body = self.nested(f"while w{depth} > 0 and {self.condition()}:", depth)
                 return [f"w{depth} = {self.random.randint(1, 5)}", body[0], f"    w{depth} -= 1", *body[1:]]
+
+    def structured(self) -> list[str]:
+        """Records, collections in collections, and calls of another contract."""
+        x, y, text, items = self.bounded(), self.bounded(), self.text(), self.choice(*LISTS)
+        match self.random.randrange(16):
+            case 0:
+                return [f"p = replace(p, left={x}{self.choice('', f', right={text}[:9]')})"]
+            case 1:
+                return [f"p = {self.choice(f'pairs.get(({x}, {text}), p)', 'q.pair', f'Pair({x}, p.right)')}"]
+            case 2:
+                return [f"q = Box({self.choice('p', 'q.pair')}, {items}[:7], {self.choice('None', 't', 'q.note')})"]
+            case 3:
+                return [f"boxes[{x} % 4] = q"]
+            case 4:
+                return [f"q = boxes.get({x} % 4, q)", f"q.row.append({y})"]
+            case 5:
+                return [f"q = replace(q, pair=replace(q.pair, left={x}), row=q.row[:5] + [{y}])"]
+            case 6:
+                return [f"g.append({self.choice(f'{items}[:4]', f'[{x}, {y}]', 'q.row[:3]', '[]')})", "g = g[-9:]"]
+            case 7:
+                return [
+                    f"g[{x} % len(g)] = {items}[:5]"
+                    if self.random.random() < 0.5
+                    else "g = [row + [1] for row in g][:7]"
+                ]
+            case 8:
+                return [f"grids[{text}] = g", f"g = grids[{text}] + [[{x}]]"]
+            case 9:
+                return [f"xs = [v for row in g for v in row if v != {x}][:20]"]
+            case 10:
+                return [
+                    f"e[{text}] = {self.choice(items, f'{items}[:3]', 'q.row')}",
+                    f"a = sum(e.get({self.text()}, [a])[:9]) % 1009",
+                ]
+            case 11:
+                return ["ys = [len(k) + sum(v[:5]) % 97 for k, v in e.items()][:20]"]
+            case 12:
+                return [f"a = call('other', 'note', {text}, {items}[:{self.random.randint(3, 26)}])"]
+            case 13:
+                return ["g = call('other', 'turned', g)[:9]", "g.append([c])"]
+            case 14:
+                return [
+                    f"b = 0 if call('other', 'known', {text}) is None else 1",
+                    f"require(g {self.choice('!=', '>')} [] or b == 0, 'EMPTY')",
+                ]
+            case _:
+                if self.random.random() < 0.15:
+                    return ["c = call('other', 'back', 'f')"]
+                return [f"c = (1 if q.note is None else 2) + (p == q.pair) + len(q.row) + (0 if {x} < p.left else 5)"]
 
     def cut(self) -> list[str]:
         return [f"{name} = {name} % 100003" for name in INTS]

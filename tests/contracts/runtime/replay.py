@@ -22,7 +22,7 @@ from tests.contracts.runtime.corpus import (
     body,
     module,
 )
-from tests.contracts.runtime.programs import program
+from tests.contracts.runtime.programs import OTHER, program
 
 PROGRAMS = 60
 GAS_LIMIT = 300_000
@@ -63,7 +63,8 @@ def bombs() -> bytes:
 
 def programs() -> bytes:
     calls = [Call("c", "f", encode([n]), "a" * 40, 5, 5) for n in (4, 17, -3)]
-    return b"".join(run(deploy_writes("c", program(seed).encode()), *calls) for seed in range(PROGRAMS))
+    other = deploy_writes("other", OTHER.encode())
+    return b"".join(run(deploy_writes("c", program(seed).encode()) | other, *calls) for seed in range(PROGRAMS))
 
 
 def energy() -> bytes:

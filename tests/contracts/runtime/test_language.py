@@ -215,3 +215,19 @@ def test_only_governance_migrates_and_only_directly() -> None:
             found.as_(sender).call(name, function, 1)
     found.as_("governance").call("d", "migrate", 1)
     assert list(found.state.values()) == [b"\x01"]
+
+
+def test_fields_of_events_and_records_may_be_named_like_the_parameters_of_the_host() -> None:
+    """Found by random programs: under plain CPython a field `name` met emit's own parameter."""
+    source = (
+        "from contracts.host import NamedTuple, emit, export, replace\n"
+        'Thing = NamedTuple("Thing", [("name", str), ("record", int)])\n'
+        "@export\ndef f(name: str) -> str:\n"
+        "    thing = replace(Thing(name, 1), name=name + name, record=2)\n"
+        "    emit('Made', name=thing.name, record=thing.record, self=1)\n"
+        "    return thing.name\n"
+    )
+    world = TwinWorld()
+    world.deploy("c", source)
+    assert world.call("c", "f", "x") == "xx"
+    assert world.events[-1].fields == {"name": "xx", "record": 2, "self": 1}
