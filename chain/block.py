@@ -17,6 +17,8 @@ from gridbft.v1 import chain_pb2 as pb
 
 PROTOCOL_VERSION = 1
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
+MAX_BLOCK_TXS = 100_000  # the largest that governance may allow; hashing more of them would hold up a node for seconds
+MAX_BLOCK_EVIDENCE = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ def decode_block(
     """Decodes a block and checks that its lists are those that its header names.
 
     `known` gives the already verified transaction with an envelope digest, if there is one, so that nothing is
-    decoded or verified twice. Also returns the signatures that still have to be checked. Raises ValueError on
+    decoded or verified twice. A block has one encoding: with idle bytes that its id does not cover, one node could be made to
+    find it too large and another not. Also returns the signatures that still have to be checked. Raises ValueError on
     anything malformed, however it was meant.
     """
     if len(raw) > MAX_BLOCK_BYTES:
@@ -145,6 +148,11 @@ def decode_block(
         message.ParseFromString(raw)
     except DecodeError as error:
         raise ValueError("these bytes are no encoded block") from error
+    if len(message.txs) > MAX_BLOCK_TXS or len(message.evidence) > MAX_BLOCK_EVIDENCE:
+        raise ValueError("a block with more in its lists than any block may have")
+    message.DiscardUnknownFields()
+    if message.SerializeToString(deterministic=True) != raw:
+        raise ValueError("a block in another encoding than its own")
     header = decode_header(message.header)
     if header.chain_id != chain_id:
         raise ValueError(f"a block of another chain, {header.chain_id[:80]!r}")
