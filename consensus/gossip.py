@@ -112,3 +112,13 @@ def wanted_blocks(state: State) -> tuple[BlockId, ...]:
     for kept in state.rounds.values():
         ids += [b for t in (kept.prevotes, kept.precommits) if (b := quorum_value(state, t)) is not None]
     return tuple(b for b in dict.fromkeys(ids) if b not in state.verdicts)
+
+
+def blocks_in_use(state: State) -> frozenset[BlockId]:
+    """Blocks that the machine may still need: locked, valid, proposed in a round it keeps, or voted for in one."""
+    used = {lock.block_id for lock in (state.locked, state.valid) if lock is not None}
+    for kept in state.rounds.values():
+        used |= {b for tally in (kept.prevotes, kept.precommits) for b in tally.by_value if b is not None}
+        if kept.proposal is not None:
+            used.add(kept.proposal.proposal.block_id)
+    return frozenset(used)

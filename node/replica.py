@@ -19,7 +19,7 @@ from chain.tx import Tx
 from consensus import effects as machine_effects
 from consensus import events as machine_events
 from consensus.evidence import double_proposal, double_vote, offender
-from consensus.gossip import Standpoint, lacking, standpoint
+from consensus.gossip import Standpoint, blocks_in_use, lacking, standpoint
 from consensus.lock import LockRecord
 from consensus.machine import State, Step, fullest_commit, new_height, step
 from consensus.timeouts import Timeouts, TimerKind
@@ -389,20 +389,25 @@ class Replica:
         """Tells the machine whether a block is valid, once."""
         if self._applying or block.id in self._machine.verdicts:
             return
-        if len(self._blocks) >= MAX_BLOCKS:
-            self._drop_idle_block()
+        if len(self._blocks) >= MAX_BLOCKS and not self._drop_idle_block():
+            return
         self._blocks[block.id] = block
         fault = self._ledger.fault(block)
         if fault is not None:
             self._report("block_refused", height=self.height, reason=fault)
         self._feed(machine_events.BlockChecked(block.id, fault is None))
 
-    def _drop_idle_block(self) -> None:
-        kept = {lock.block_id for lock in (self._machine.locked, self._machine.valid) if lock is not None}
-        for block_id in self._blocks:
-            if block_id not in kept:
-                del self._blocks[block_id]
-                return
+    def _drop_idle_block(self) -> bool:
+        """Makes room for another block: one that nobody voted for and nothing points to goes, and with it its verdict, so that
+        the machine asks for no block that is not at hand. False: there is none."""
+        needed = blocks_in_use(self._machine)
+        idle = next((block_id for block_id in self._blocks if block_id not in needed), None)
+        if idle is None:
+            return False
+        del self._blocks[idle]
+        left = {block_id: valid for block_id, valid in self._machine.verdicts.items() if block_id != idle}
+        self._machine = replace(self._machine, verdicts=left)
+        return True
 
     def _feed(self, event: machine_events.Event) -> None:
         self._machine, effects = step(self._machine, event)
@@ -413,6 +418,10 @@ class Replica:
         match effect:
             case machine_effects.SignVote(vote):
                 self._out += [Persist((LoggedOwn(vote),)), Sign(vote)]
+            case machine_effects.SignProposal(proposal) if proposal.block_id not in self._blocks:
+                self._report(
+                    "block_missing", height=self.height, round=proposal.round
+                )  # whoever has it will propose it
             case machine_effects.SignProposal(proposal):
                 self._out += [Persist((*self._unlogged(proposal.block_id), LoggedOwn(proposal))), Sign(proposal)]
             case machine_effects.PersistLock(record):

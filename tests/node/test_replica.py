@@ -6,14 +6,69 @@ from chain.block import decode_block
 from chain.genesis import ChainParams
 from chain.refusal import Code
 from chain.tx import Tx
-from consensus.types import VoteKind
-from node.events import AnswerClient, TxsReceived
+from consensus.lock import Lock, LockRecord
+from consensus.types import Height, Round, Vote, VoteKind
+from node.events import AnswerClient, LoggedLock, TxsReceived
+from node.lockcodec import encode_lock
+from node.replica import MAX_BLOCKS
 from node.room import room_in
 from tests.chain.network import Chain, call, genesis, pay
 from tests.node.puppet import Puppet
 
 PREVOTE, PRECOMMIT = VoteKind.PREVOTE, VoteKind.PRECOMMIT
 GAS = 50_000_000  # what the chain of these tests asks for in every transaction
+
+
+# --- blocks that come and go ------------------------------------------------------------------------------------------
+
+
+def follower() -> Puppet:
+    """A replica whose turn is not the first one."""
+    return next(p for n in range(4) if (p := Puppet(n)).proposer() != p.me)
+
+
+def test_a_proposer_that_offers_block_after_block_cannot_end_a_node_that_needs_the_first() -> None:
+    """The blocks displaced one that a quorum then locked and decided: the node looked for it and stopped."""
+    p = follower()
+    first = p.block()
+    p.propose(first)
+    for n in range(2 * MAX_BLOCKS):
+        p.propose(p.block(later_ms=n + 1))
+    p.vote(PREVOTE, first.id, *p.others)
+    p.vote(PRECOMMIT, first.id, *p.others)
+    assert p.ledger.head.block_id == first.id
+
+
+def test_a_block_that_was_displaced_is_judged_again_when_it_comes_again() -> None:
+    p = follower()
+    kept, first = p.block(later_ms=-1), p.block()
+    p.propose(kept)
+    p.propose(first)
+    for n in range(2 * MAX_BLOCKS):
+        p.propose(p.block(later_ms=n + 1))
+    assert first.id not in p.replica._machine.verdicts
+    p.vote(PRECOMMIT, first.id, *p.others)
+    assert p.ledger.head.height == 0
+    p.propose(first)
+    assert p.ledger.head.block_id == first.id
+
+
+def test_who_rejoined_with_a_lock_on_a_block_it_never_saw_leaves_it_to_others_to_propose() -> None:
+    p = next(p for n in range(4) if (p := Puppet(n)).proposer() == p.me)
+    unseen = p.block(later_ms=5)
+    lock = Lock(Round(0), unseen.id)
+    votes = tuple(p.signed(Vote(PREVOTE, Height(1), Round(0), unseen.id, v)) for v in p.others)
+    p.log.append(LoggedLock(Height(1), encode_lock(LockRecord(Height(1), lock, lock, votes))))
+    p.start()
+    p.now_ms += 20_000
+    p.fire("begin")
+    for failed in range(4):
+        p.fire("propose", failed)
+        p.vote(PREVOTE, None, *p.others, round_=failed)
+        p.vote(PRECOMMIT, None, *p.others, round_=failed)
+        p.fire("precommit", failed)
+    assert p.replica.round == 4
+    assert not p.proposals()
 
 
 # --- rules that change while transactions wait ------------------------------------------------------------------------
