@@ -389,25 +389,23 @@ class Replica:
         """Tells the machine whether a block is valid, once."""
         if self._applying or block.id in self._machine.verdicts:
             return
-        if len(self._blocks) >= MAX_BLOCKS and not self._drop_idle_block():
-            return
+        if len(self._blocks) >= MAX_BLOCKS:
+            self._drop_idle_block()
         self._blocks[block.id] = block
         fault = self._ledger.fault(block)
         if fault is not None:
             self._report("block_refused", height=self.height, reason=fault)
         self._feed(machine_events.BlockChecked(block.id, fault is None))
 
-    def _drop_idle_block(self) -> bool:
-        """Makes room for another block: one that nobody voted for and nothing points to goes, and with it its verdict, so that
-        the machine asks for no block that is not at hand. False: there is none."""
-        needed = blocks_in_use(self._machine)
-        idle = next((block_id for block_id in self._blocks if block_id not in needed), None)
-        if idle is None:
-            return False
+    def _drop_idle_block(self) -> None:
+        """Makes room for another block: the oldest that nobody voted for and nothing points to goes, else the oldest that
+        binds nobody; and with it its verdict, so that the machine asks for no block that is not at hand."""
+        bound = {lock.block_id for lock in (self._machine.locked, self._machine.valid) if lock is not None}
+        used = blocks_in_use(self._machine)
+        idle = next((b for b in self._blocks if b not in used), None) or next(b for b in self._blocks if b not in bound)
         del self._blocks[idle]
         left = {block_id: valid for block_id, valid in self._machine.verdicts.items() if block_id != idle}
         self._machine = replace(self._machine, verdicts=left)
-        return True
 
     def _feed(self, event: machine_events.Event) -> None:
         self._machine, effects = step(self._machine, event)

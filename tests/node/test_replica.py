@@ -53,6 +53,22 @@ def test_a_block_that_was_displaced_is_judged_again_when_it_comes_again() -> Non
     assert p.ledger.head.block_id == first.id
 
 
+def test_after_more_rounds_than_blocks_are_kept_a_new_one_is_still_judged() -> None:
+    p = follower()
+    p.fire("begin")
+    for failed in range(MAX_BLOCKS + 8):
+        if p.proposer(failed) != p.me:
+            p.propose(p.block(proposer=p.proposer(failed), later_ms=failed), round_=failed)
+        p.vote(PREVOTE, None, *p.others, round_=failed)
+        p.vote(PRECOMMIT, None, *p.others, round_=failed)
+        p.fire("precommit", failed)
+    at = next(r for r in range(p.replica.round, p.replica.round + 2) if p.proposer(r) != p.me)
+    last = p.block(proposer=p.proposer(at))
+    p.vote(PRECOMMIT, last.id, *p.others, round_=at)
+    p.propose(last, round_=at)
+    assert p.ledger.head.block_id == last.id
+
+
 def test_who_rejoined_with_a_lock_on_a_block_it_never_saw_leaves_it_to_others_to_propose() -> None:
     p = next(p for n in range(4) if (p := Puppet(n)).proposer() == p.me)
     unseen = p.block(later_ms=5)
