@@ -15,8 +15,10 @@ at a silent height, under conditions that keep every decision that may have been
 - those who remember (connected, at this height, not silent themselves) have told us, after that, the lock they hold with the
   prevotes that prove it, and every vote of ours that they know; what is left without them is no quorum, so one of them took
   part in whatever quorum of precommits there ever was, and its lock is now ours too;
-- either every other validator has spoken, so that a vote of ours that nobody holds is lost for good; or the
-  silent ones hold no more than a third, and then even contradicting ourselves is within what the others tolerate.
+- every other validator has spoken, so that a vote of ours that nobody holds is lost for good. One exception: a validator
+  whose guard is there was most likely just away, and must not be kept from voting because another one is down now; it
+  need not wait for the absent while the silent ones hold no more than a third. Should its guard be an old backup after all,
+  then it may contradict what only the absent heard; that is within what the others tolerate, and evidence against it.
 What is given up: with more than two thirds wiped at once nobody can tell what was decided, and they stay silent until
 their operators agree; and a network wiped while it decided its very first height looks like a new one.
 """
@@ -109,7 +111,7 @@ class Caution:
         absent = validators.total_power - remembering - silent
         if not validators.is_quorum(remembering + silent) or validators.is_quorum(validators.total_power - remembering):
             return None
-        if absent and validators.is_third(silent):
+        if absent and (not self.last_signed or validators.is_third(silent)):
             return None
         self.silent_to = 0
         votes = [vote for p in speaking for vote in self._told[p]]

@@ -148,9 +148,9 @@ def test_no_height_is_spoken_at_that_a_forgotten_message_could_be_of(
 # --- on what terms to rejoin ------------------------------------------------------------------------------------------
 
 
-def stuck(height: int = 9, validators: ValidatorSet = FOUR) -> Caution:
-    """Silent at `height`, which began at 0 ms."""
-    c = Caution(ME, 0, PATIENCE_MS, silent_to=height + 1)
+def stuck(height: int = 9, last_signed: int = 0) -> Caution:
+    """Silent at `height`, which began at 0 ms; `last_signed` 0: its guard is gone."""
+    c = Caution(ME, last_signed, PATIENCE_MS, silent_to=height + 1)
     assert not c.is_stuck(height, 0)
     return c
 
@@ -183,12 +183,18 @@ def test_the_word_of_another_silent_one_counts_for_nothing() -> None:
     assert two.rejoin(machine(), peers(9, 9, 9, silent=(1,)), PATIENCE_MS) is None
 
 
-def test_one_wiped_rejoins_without_one_that_is_down_but_two_wiped_do_not() -> None:
-    one = stuck()
-    hear(one, 2, 3)
-    assert one.rejoin(machine(), {p: s for p, s in peers(9, 9, 9).items() if p != IDS[1]}, PATIENCE_MS) is not None
+def test_who_was_away_rejoins_without_one_that_is_down_but_who_was_wiped_does_not() -> None:
+    there = {p: s for p, s in peers(9, 9, 9).items() if p != IDS[1]}
+    away, wiped = stuck(last_signed=2), stuck()
+    for one in (away, wiped):
+        hear(one, 2, 3)
+    assert away.rejoin(machine(), there, PATIENCE_MS) is not None
+    assert wiped.rejoin(machine(), there, PATIENCE_MS) is None
+
+
+def test_more_than_a_third_silent_wait_for_the_absent_even_if_they_were_only_away() -> None:
     seven = ValidatorSet.of([Validator(i, i + bytes(12), Power(1)) for i in IDS])
-    three = stuck()
+    three = stuck(last_signed=2)
     hear(three, 3, 4, 5)
     there = {p: s for p, s in peers(9, 9, 9, 9, 9, 9, silent=(1, 2)).items() if p != IDS[6]}
     assert three.rejoin(machine(validators=seven), there, PATIENCE_MS) is None
