@@ -252,6 +252,8 @@ REFUSED_MODULES: list[tuple[str, str]] = [
     ("from contracts.host import Map as M", "IMPORT"),
     ("from contracts import host", "IMPORT"),
     ("from .host import Map", "IMPORT"),
+    ("from .contracts.host import Map", "IMPORT"),
+    ("from ..contracts.host import Map", "IMPORT"),
     ("from __future__ import annotations", "IMPORT"),
     ("x = [1]", "CONSTANT"),
     ("x = {}", "CONSTANT"),

@@ -36,7 +36,7 @@ def test_random_programs_use_records_nested_collections_and_other_contracts() ->
         "grids[",
         "g.append",
         "call('other', 'note'",
-        "call('other', 'back'",
+        "call('other', 'turned'",
         "e.items()",
     ):
         assert part in text, part
