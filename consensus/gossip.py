@@ -114,6 +114,16 @@ def wanted_blocks(state: State) -> tuple[BlockId, ...]:
     return tuple(b for b in dict.fromkeys(ids) if b not in state.verdicts)
 
 
+def votes_into(state: State, round_: Round) -> tuple[Vote, ...]:
+    """Others' votes of the round before and of all later ones: what led into `round_` is among them. Who forgets them after
+    it signed there cannot help the others out of the round before."""
+    votes: list[Vote] = []
+    for at in sorted(r for r in state.rounds if r >= round_ - 1):
+        for tally in (state.rounds[at].prevotes, state.rounds[at].precommits):
+            votes += [v for v in tally.lacking(0) if v.validator != state.me]
+    return tuple(votes)
+
+
 def blocks_in_use(state: State) -> frozenset[BlockId]:
     """Blocks that the machine may still need: locked, valid, proposed in a round it keeps, or voted for in one."""
     used = {lock.block_id for lock in (state.locked, state.valid) if lock is not None}

@@ -48,11 +48,13 @@ class PeerState:
 @dataclass(frozen=True, slots=True)
 class Started:
     """First of all. `own` are the messages this validator signed at the current height before it stopped (from the
-    write-ahead log, signatures included or to be made again by the signer), `lock` and `blocks` what it had locked."""
+    write-ahead log, signatures included or to be made again by the signer), `lock` and `blocks` what it had locked, `heard`
+    the votes of others that led it into its rounds."""
 
     own: tuple[Vote | Proposal, ...] = ()
     lock: bytes = b""
     blocks: tuple[bytes, ...] = ()
+    heard: tuple[Vote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,14 @@ class LoggedOwn:
     message: Vote | Proposal
 
 
-LogRecord = LoggedBlock | LoggedLock | LoggedOwn
+@dataclass(frozen=True, slots=True)
+class LoggedHeard:
+    """A vote of another validator that led this one into a round, or was known there."""
+
+    vote: Vote
+
+
+LogRecord = LoggedBlock | LoggedLock | LoggedOwn | LoggedHeard
 
 
 # --- effects --------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from node.events import LoggedBlock, LoggedLock, LoggedOwn, LogRecord, Started
+from node.events import LoggedBlock, LoggedHeard, LoggedLock, LoggedOwn, LogRecord, Started
 
 
 def started(records: Iterable[LogRecord], height: int) -> Started:
@@ -14,15 +14,18 @@ def started(records: Iterable[LogRecord], height: int) -> Started:
     """
     own = []
     blocks = []
+    heard = []
     lock = b""
     for record in records:
         match record:
             case LoggedOwn(message) if message.height == height:
                 own.append(message)
+            case LoggedHeard(vote) if vote.height == height:
+                heard.append(vote)
             case LoggedBlock(at, raw) if at == height:
                 blocks.append(raw)
             case LoggedLock(at, raw) if at == height:
                 lock = raw
             case _:
                 pass
-    return Started(tuple(dict.fromkeys(own)), lock, tuple(blocks))
+    return Started(tuple(dict.fromkeys(own)), lock, tuple(blocks), tuple(dict.fromkeys(heard)))

@@ -19,7 +19,7 @@ from chain.tx import Tx
 from consensus import effects as machine_effects
 from consensus import events as machine_events
 from consensus.evidence import double_proposal, double_vote, offender
-from consensus.gossip import Standpoint, blocks_in_use, lacking, standpoint
+from consensus.gossip import Standpoint, blocks_in_use, lacking, standpoint, votes_into
 from consensus.lock import LockRecord
 from consensus.machine import State, Step, fullest_commit, new_height, step
 from consensus.timeouts import Timeouts, TimerKind
@@ -37,6 +37,7 @@ from node.events import (
     Event,
     EvidenceReceived,
     LoggedBlock,
+    LoggedHeard,
     LoggedLock,
     LoggedOwn,
     LogRecord,
@@ -113,6 +114,7 @@ class Replica:
         self._blocks: dict[BlockId, Block] = {}
         self._logged: set[BlockId] = set()
         self._applying = False
+        self._to_recall: tuple[Vote, ...] = ()  # votes of the log that the machine has not been given back yet
         self._unsigned = 0  # own messages of before a restart that the signer has not given back yet
         self._now_ms = 0
         self._due_ms = 0  # when the next height begins at the latest
@@ -224,6 +226,7 @@ class Replica:
         for block in list(self._blocks.values()):
             self._judge(block)
         self._unsigned = len(own)
+        self._to_recall = event.heard
         self._out.extend(Sign(message) for message in own)
         self._out.append(SetTimer(Timer(TICK, 0), self._config.tick_ms))
         self._settle_caution()
@@ -277,12 +280,21 @@ class Replica:
         self._begin_if_wanted()
 
     def _begin_if_wanted(self) -> None:
-        if self._machine.step is not Step.NEW or self._applying or self._unsigned or not self._caution.settled:
+        if self._applying or self._unsigned or not self._caution.settled:
+            return
+        self._recall()
+        if self._machine.step is not Step.NEW:
             return
         warming_up = self.height <= self._config.warm_up_height and self._reaches_quorum()
         wanted = self.mempool.has_ready or self._faults or warming_up or self._now_ms >= self._due_ms
         if wanted and not self._is_halted():
             self._feed(machine_events.Begin())
+
+    def _recall(self) -> None:
+        """After our own messages: what others said may carry us into a round, and there we must know our own votes."""
+        votes, self._to_recall = self._to_recall, ()
+        for vote in votes:
+            self._feed(machine_events.VoteSeen(vote))
 
     def _is_halted(self) -> bool:
         halt_height = self._ledger.system.halt_height
@@ -432,6 +444,7 @@ class Replica:
             case machine_effects.RoundEntered(round_):
                 self._round_since_ms = self._now_ms
                 if round_ > 0:
+                    self._out.append(Persist(tuple(map(LoggedHeard, votes_into(self._machine, round_)))))
                     self._report("round", height=self.height, round=round_)
                     self._out.append(SendStatus(None, self._state()))
             case machine_effects.Decide(commit):

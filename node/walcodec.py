@@ -14,7 +14,7 @@ from zlib import crc32
 
 from chain.hashes import ADDRESS_BYTES, HASH_BYTES
 from consensus.types import BlockId, Height, Proposal, Round, ValidatorId, Vote, VoteKind
-from node.events import LoggedBlock, LoggedLock, LoggedOwn, LogRecord
+from node.events import LoggedBlock, LoggedHeard, LoggedLock, LoggedOwn, LogRecord
 
 MAGIC = b"gbftwal1"
 SALT_BYTES = 16
@@ -27,7 +27,7 @@ _RECORD = struct.Struct(">BQI")
 _VOTE = struct.Struct(f">BQIB{HASH_BYTES}s{ADDRESS_BYTES}s")
 _PROPOSAL = struct.Struct(f">QIi{HASH_BYTES}s{ADDRESS_BYTES}s")
 
-BLOCK, LOCK, VOTE, PROPOSAL = 1, 2, 3, 4
+BLOCK, LOCK, VOTE, PROPOSAL, HEARD = 1, 2, 3, 4, 5
 
 
 class WalCorruptError(Exception):
@@ -43,7 +43,13 @@ class Scanned:
 
 
 def height_of(record: LogRecord) -> int:
-    return record.message.height if isinstance(record, LoggedOwn) else record.height
+    match record:
+        case LoggedOwn(message):
+            return message.height
+        case LoggedHeard(vote):
+            return vote.height
+        case _:
+            return record.height
 
 
 def encode_frame(records: tuple[LogRecord, ...], salt: bytes, offset: int) -> bytes:
@@ -107,6 +113,9 @@ def _encode_record(record: LogRecord) -> bytes:
                 (VOTE, encode_vote(message)) if isinstance(message, Vote) else (PROPOSAL, encode_proposal(message))
             )
             return _RECORD.pack(kind, message.height, len(body)) + body
+        case LoggedHeard(vote):
+            body = encode_vote(vote)
+            return _RECORD.pack(HEARD, vote.height, len(body)) + body
         case _:
             assert_never(record)
 
@@ -138,6 +147,8 @@ def _decode_record(kind: int, height: Height, body: bytes) -> LogRecord:
             return LoggedOwn(decode_vote(body))
         case 4:
             return LoggedOwn(decode_proposal(body))
+        case 5:
+            return LoggedHeard(decode_vote(body))
         case _:
             raise ValueError(f"kind {kind}")
 

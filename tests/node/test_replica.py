@@ -8,12 +8,12 @@ from chain.refusal import Code
 from chain.tx import Tx
 from consensus.lock import Lock, LockRecord
 from consensus.types import Height, Round, Vote, VoteKind
-from node.events import AnswerClient, LoggedLock, TxsReceived
+from node.events import AnswerClient, LoggedLock, SendVotes, TxsReceived
 from node.lockcodec import encode_lock
 from node.replica import MAX_BLOCKS
 from node.room import room_in
 from tests.chain.network import Chain, call, genesis, pay
-from tests.node.puppet import Puppet
+from tests.node.puppet import Puppet, at_height
 
 PREVOTE, PRECOMMIT = VoteKind.PREVOTE, VoteKind.PRECOMMIT
 GAS = 50_000_000  # what the chain of these tests asks for in every transaction
@@ -85,6 +85,24 @@ def test_who_rejoined_with_a_lock_on_a_block_it_never_saw_leaves_it_to_others_to
         p.fire("precommit", failed)
     assert p.replica.round == 4
     assert not p.proposals()
+
+
+def test_the_votes_that_led_into_a_round_survive_a_restart() -> None:
+    """Whoever left a round without voting in it, by votes that a liar sent to nobody else, and then forgot these, left the
+    others behind in that round for ever: its own signatures above keep it from voting there."""
+    p = follower()
+    p.fire("begin")
+    p.vote(PRECOMMIT, None, *p.others)
+    p.fire("precommit", 0)
+    p.fire("propose", 1)
+    assert [(kind, round_) for kind, round_, _ in p.own_votes()] == [(PREVOTE, 1)]
+    p.start()
+    p.fire("begin")
+    p.now_ms += 10_000
+    assert p.replica.round == 1
+    p.status(p.others[0], at_height(1))
+    sent = {v for e in p.effects if isinstance(e, SendVotes) and e.to == p.others[0] for v in e.votes}
+    assert {v.validator for v in sent if (v.kind, v.round) == (PRECOMMIT, 0)} == set(p.others)
 
 
 # --- rules that change while transactions wait ------------------------------------------------------------------------

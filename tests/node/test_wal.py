@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.types import BlockId, Height, Proposal, Round, ValidatorId, Vote, VoteKind
-from node.events import LoggedBlock, LoggedLock, LoggedOwn, LogRecord
+from node.events import LoggedBlock, LoggedHeard, LoggedLock, LoggedOwn, LogRecord
 from node.wal import WriteAheadLog
 from node.walcodec import HEADER_BYTES, MARKER, WalCorruptError, height_of
 from tests.node.disks import FakeDisk
@@ -30,6 +30,7 @@ records: st.SearchStrategy[LogRecord] = (
     st.builds(LoggedBlock, heights, raws)
     | st.builds(LoggedLock, heights, raws)
     | st.builds(LoggedOwn, votes | proposals)
+    | st.builds(LoggedHeard, votes)
 )
 appends = st.lists(st.lists(records, min_size=1, max_size=3).map(tuple), max_size=6)
 
