@@ -88,6 +88,7 @@ CATALOGUE = (
         "gauge",
         "1: this node votes; 0: an observer, no validator now, or silent after a loss of memory.",
     ),
+    Entry("gridbft_ready", "gauge", "1: enough members are connected to decide, and this node is not far behind them."),
     Entry("gridbft_validator_signed", "gauge", "1: the validator signed the commit of the last block.", ("validator",)),
     Entry(
         "gridbft_validator_missed_proposals",
@@ -227,6 +228,7 @@ def _chain_values(host: Host) -> dict[str, list[Sample]]:
         "gridbft_upgrade_needed_height": _one((system.protocol.required() or (0, 0))[1]),
         "gridbft_validators": _one(len(system.validators)),
         "gridbft_voting": _one(replica.is_voting),
+        "gridbft_ready": _one(replica.is_ready),
         "gridbft_validator_signed": [((names[v],), float(s)) for v, s in signed.items() if v in names],
         "gridbft_validator_missed_proposals": [((names[v],), float(misses)) for v, misses in standings.items()],
         "gridbft_evidence": _one(int.from_bytes(ledger.view.get(EVIDENCE_COUNT) or b"", "big")),

@@ -52,6 +52,7 @@ from node.snapsync import begin_from_snapshot
 from node.wal import WriteAheadLog
 
 CLOCK_LOOK_SECONDS = 5.0
+READY_LOOK_SECONDS = 0.5
 VERIFY_THREADS = max(1, min(4, os.cpu_count() or 1))
 
 log = structlog.get_logger("node")
@@ -217,10 +218,12 @@ class Node:
         beside = [
             asyncio.create_task(self._check_transactions(), name="transactions"),
             asyncio.create_task(_watch_clock(), name="clock"),
+            asyncio.create_task(self._tell_readiness(), name="readiness"),
         ]
         try:
             await self.peers.start(self.config.peer_address)
             await self._server.start(self.config.client_address)
+            await self._server.set_ready(self.host.replica.is_ready)
             if self.config.metrics_address:
                 await self._metrics.start(self.config.metrics_address)
             await self._control.start()
@@ -253,6 +256,17 @@ class Node:
             await self.inbox.work()
         except Exception as error:  # noqa: BLE001 - handed to the host's task, which stops the node with it
             self.host.crashed(error)
+
+    async def _tell_readiness(self) -> None:
+        """Begins when the client port serves."""
+        told: bool | None = None
+        while True:
+            ready = self.serving and self.host.replica.is_ready
+            if ready != told and self.serving:
+                await self._server.set_ready(ready)
+                log.info("ready" if ready else "not_ready", peers=len(self.peers.connected))
+                told = ready
+            await asyncio.sleep(READY_LOOK_SECONDS)
 
     def stop(self) -> None:
         self.host.stop()

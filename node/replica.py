@@ -72,6 +72,7 @@ from node.room import room_in, unfit
 BEGIN, TICK = "begin", "tick"
 RELAYED_AT_ONCE = 2_000  # transactions in one message
 RECALL_EVERY_MS = 1_000
+READY_LAG = 5  # heights
 MAX_BLOCKS = 32  # proposed blocks kept while a height is decided
 
 
@@ -148,6 +149,14 @@ class Replica:
     def is_behind(self) -> bool:
         """Whether somebody says that the height being decided is decided already, and the next one too."""
         return any(state is not None and state.height > self.height + 1 for state in self.peers.values())
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether clients are served well here: enough members are connected to decide, and no third of the power says that
+        it is far ahead (a single liar must not take a node out of service)."""
+        validators = self._machine.validators
+        ahead = [p for p, s in self.peers.items() if s is not None and s.height > self.height + READY_LAG]
+        return self._reaches_quorum() and not validators.is_third(sum(map(validators.power_of, ahead)))
 
     def known_tx(self, key: bytes) -> Tx | None:
         """A transaction by its envelope digest, if its signature was checked already."""

@@ -66,6 +66,11 @@ class ClientServer:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return int(port)
 
+    async def set_ready(self, ready: bool) -> None:
+        """What the health service says of the ledger service; of the process ("") it says SERVING until it stops."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set(SERVICE, status.SERVING if ready else status.NOT_SERVING)
+
     async def stop(self) -> None:
         """Subscribers and waiting clients are told that the node goes away."""
         await self._health.enter_graceful_shutdown()

@@ -68,7 +68,7 @@ def test_a_live_node_serves_the_whole_catalogue_and_the_figures_are_its_own(tmp_
     assert found["gridbft_blocks_total"][()] == found["gridbft_height"][()] >= 3
     assert found["gridbft_finality_seconds_count"][()] == found["gridbft_apply_seconds_count"][()] >= 3
     assert found["gridbft_signatures_checked_total"][()] >= 3
-    assert found["gridbft_voting"][()] == 1
+    assert found["gridbft_voting"][()] == found["gridbft_ready"][()] == 1
     assert found["gridbft_validator_signed"] == {("node-0",): 1.0}
     assert found["gridbft_validator_missed_proposals"] == {("node-0",): 0.0}
     assert found["gridbft_disk_used_bytes"][("store",)] > 0

@@ -31,6 +31,7 @@ from node.home import HomeError, load_home
 from node.peers import PortTakenError
 from node.process import Node
 from node.replica import TICK
+from node.server import SERVICE
 from tests.node.localnet import Localnet, Running, running, start, until
 
 ALICE = Wallet.from_seed(b"\x0a" * 32, "alice")
@@ -301,6 +302,31 @@ def test_random_bytes_on_the_client_port_change_nothing(tmp_path: Path) -> None:
         assert (await _final(node, net.tx(ALICE, 0))).ok
 
     _alone(tmp_path, scenario)
+
+
+def test_a_node_is_ready_only_while_enough_members_are_connected_to_decide(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        net = Localnet.make(tmp_path, 4)
+
+        async def says(node: Running, service: str) -> Any:
+            health = health_pb2_grpc.HealthStub(node.channel)
+            return (await health.Check(health_pb2.HealthCheckRequest(service=service))).status
+
+        async def turns(node: Running, status: Any) -> None:
+            async with asyncio.timeout(20):
+                while await says(node, SERVICE) != status:  # noqa: ASYNC110 - polled over the network
+                    await asyncio.sleep(0.05)
+
+        answers = health_pb2.HealthCheckResponse
+        async with running(*net.homes[:2]) as nodes:
+            assert await says(nodes[0], "") == answers.SERVING
+            assert await says(nodes[0], SERVICE) == answers.NOT_SERVING
+            third = await start(net.homes[2])
+            await turns(nodes[0], answers.SERVING)
+            await third.stop()
+            await turns(nodes[0], answers.NOT_SERVING)
+
+    asyncio.run(scenario())
 
 
 def test_health_and_reflection_answer_generic_clients(tmp_path: Path) -> None:
