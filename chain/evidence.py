@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import msgpack
 from google.protobuf.message import DecodeError
 
-from chain.hashes import digest
 from chain.tx import Verify
 from chain.wire import (
     decode_validators,
@@ -17,11 +16,11 @@ from chain.wire import (
     vote_to_wire,
 )
 from consensus.evidence import DoubleProposal, DoubleVote, Evidence, height_of, offender, verify_evidence
-from consensus.types import ValidatorSet
+from consensus.types import ValidatorId, ValidatorSet
 from contracts.runtime.api import StateView
 from gridbft.v1 import chain_pb2 as pb
 
-EVIDENCE_PREFIX = b"$evidence/"
+ON_RECORD = b"$evidence/"  # and a validator's id: the height of the block that last put a fault of it on record
 HISTORY = b"$validators/history"
 MAX_AGE = 100_000  # heights after which a fault is no longer taken
 MAX_IN_BLOCK = 16
@@ -62,19 +61,16 @@ def decode_evidence(raw: bytes) -> Evidence:
     return evidence
 
 
-def fault_id(evidence: Evidence) -> bytes:
-    """One fault has one id, whichever two of its messages prove it: who, where, what kind."""
-    kind = int(evidence.first.kind) if isinstance(evidence, DoubleVote) else 0
-    first = evidence.first
-    return digest(msgpack.packb([kind, first.height, first.round, offender(evidence)]))
-
-
-def evidence_key(fault: bytes) -> bytes:
-    return EVIDENCE_PREFIX + fault
+def record_key(validator: ValidatorId) -> bytes:
+    return ON_RECORD + validator
 
 
 def fault_in(raw: bytes, height: int, view: StateView, chain_id: str, verify: Verify) -> str | None:
-    """Why evidence may not stand in a block at `height`, or None."""
+    """Why evidence may not stand in a block at `height`, or None.
+
+    Once a validator is on record, only what it does afterwards counts again: a key can sign any number of faults for heights that
+    are past, and each would cost the chain a place in a block and in the state.
+    """
     try:
         evidence = decode_evidence(raw)
     except ValueError as error:
@@ -82,8 +78,9 @@ def fault_in(raw: bytes, height: int, view: StateView, chain_id: str, verify: Ve
     at = height_of(evidence)
     if not height - MAX_AGE <= at <= height:
         return f"evidence of height {at} in a block at {height}"
-    if view.get(evidence_key(fault_id(evidence))) is not None:
-        return "this fault is on the chain already"
+    recorded = view.get(record_key(offender(evidence)))
+    if recorded is not None and at <= int.from_bytes(recorded, "big"):
+        return "a fault of this validator, of that height or later, is on the chain already"
     validators = validators_at(view, at)
     if validators is None:
         return f"nobody knows the validators of height {at}"

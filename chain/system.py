@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgpack
 
-from chain.evidence import HISTORY, decode_evidence, decode_history, encode_history, evidence_key, fault_id
+from chain.evidence import HISTORY, decode_evidence, decode_history, encode_history, record_key
 from chain.genesis import ChainParams, Genesis, Member
 from chain.overlay import Overlay, Writes
 from chain.protocol import Protocol, decode_protocol
@@ -159,7 +159,7 @@ def _record_evidence(state: Overlay, height: int, evidence: Sequence[bytes]) -> 
     for raw in evidence:
         fault = decode_evidence(raw)
         count = int.from_bytes(state.get(EVIDENCE_COUNT) or b"", "big")
-        state.writes[evidence_key(fault_id(fault))] = height.to_bytes(8, "big")
+        state.writes[record_key(offender(fault))] = height.to_bytes(8, "big")
         state.writes[EVIDENCE_AT + count.to_bytes(8, "big")] = msgpack.packb([height, raw])
         state.writes[EVIDENCE_COUNT] = (count + 1).to_bytes(8, "big")
         if removes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chain.block import Block
-from chain.evidence import MAX_IN_BLOCK, decode_evidence, fault_id, fault_in
+from chain.evidence import MAX_IN_BLOCK, decode_evidence, fault_in
 from chain.executor import next_nonce
 from chain.genesis import ChainParams
 from chain.store import Head
@@ -16,7 +16,8 @@ from chain.system import SystemState
 from chain.tx import Tx, Verify
 from chain.wire import validators_hash
 from consensus.commits import verify_commit
-from consensus.types import Height
+from consensus.evidence import offender
+from consensus.types import Height, ValidatorId
 from contracts.runtime.api import StateView
 
 
@@ -69,15 +70,15 @@ def _last_commit_fault(block: Block, head: Head, system: SystemState, chain_id: 
 def _evidence_fault(block: Block, view: StateView, chain_id: str, verify: Verify) -> str | None:
     if len(block.evidence) > MAX_IN_BLOCK:
         return f"the block has {len(block.evidence)} pieces of evidence, {MAX_IN_BLOCK} are allowed"
-    seen: set[bytes] = set()
+    seen: set[ValidatorId] = set()
     for raw in block.evidence:
         reason = fault_in(raw, block.header.height, view, chain_id, verify)
         if reason is not None:
             return f"the block's evidence is refused: {reason}"
-        fault = fault_id(decode_evidence(raw))
-        if fault in seen:
-            return "the block holds evidence of one fault twice"
-        seen.add(fault)
+        caught = offender(decode_evidence(raw))
+        if caught in seen:
+            return "the block holds evidence against one validator twice"
+        seen.add(caught)
     return None
 
 

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chain.evidence import decode_evidence, fault_id
-
-MOST = 1_024  # distinct faults that wait; beyond that they are noticed again from the next ones
+from chain.evidence import decode_evidence
+from consensus.evidence import offender
+from consensus.types import ValidatorId
 
 
 class FaultPool:
-    """`fault_in` says why a piece of evidence may not stand in the next block, or None."""
+    """One fault of each validator, for a block takes no more; so there are never more than validators.
+
+    `fault_in` says why a piece of evidence may not stand in the next block, or None.
+    """
 
     def __init__(self, fault_in: Callable[[bytes], str | None]) -> None:
         self._fault_in = fault_in
-        self._pending: dict[bytes, bytes] = {}  # encoded evidence by the fault it proves
+        self._pending: dict[ValidatorId, bytes] = {}  # encoded evidence by whom it convicts
 
     def __bool__(self) -> bool:
         return bool(self._pending)
 
     def add(self, raw: bytes) -> str | None:
-        """Takes evidence of a fault that is not yet known; None means that it is new and stands."""
+        """Takes evidence of a validator against whom none waits; None means that it is new and stands."""
         reason = self._fault_in(raw)
         if reason is not None:
             return reason
-        fault = fault_id(decode_evidence(raw))
-        if fault in self._pending:
+        caught = offender(decode_evidence(raw))
+        if caught in self._pending:
             return KNOWN
-        if len(self._pending) >= MOST:
-            return "too much evidence waits"
-        self._pending[fault] = raw
+        self._pending[caught] = raw
         return None
 
     def first(self, count: int) -> list[bytes]:
@@ -37,7 +38,7 @@ class FaultPool:
 
     def refresh(self) -> None:
         """After a block: what is on the chain now, or has grown too old, no longer waits."""
-        self._pending = {f: raw for f, raw in self._pending.items() if self._fault_in(raw) is None}
+        self._pending = {v: raw for v, raw in self._pending.items() if self._fault_in(raw) is None}
 
 
 KNOWN = "known already"

@@ -242,6 +242,22 @@ def test_evidence_stands_once_and_costs_the_vote_where_the_parameter_says_so() -
     assert [height for height, _ in c.ledger.evidence(0, 10)] == [2]
 
 
+def test_faults_of_the_past_do_not_count_once_their_validator_is_on_record() -> None:
+    """A key can sign endless pairs of votes for old heights and rounds: each used to cost a place in a block and in the state."""
+    c = Chain(genesis())
+    c.grow()
+    c.grow()
+    older, newer = double_vote_of(c, "v2", 1), double_vote_of(c, "v2", 2)
+    assert "against one validator twice" in (c.ledger.fault(c.propose(evidence=(older, newer))) or "")
+    c.grow(evidence=(newer, double_vote_of(c, "v3", 2)))
+    for height in (1, 2, 3):
+        again = c.propose(evidence=(double_vote_of(c, "v2", height),))
+        assert "on the chain already" in (c.ledger.fault(again) or "")
+    c.grow()
+    c.grow(evidence=(double_vote_of(c, "v2", 4),))
+    assert [height for height, _ in c.ledger.evidence(0, 10)] == [3, 3, 5]
+
+
 def test_evidence_is_only_recorded_where_the_parameter_says_no_more() -> None:
     c = Chain(genesis())
     c.grow()

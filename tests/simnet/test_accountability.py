@@ -30,7 +30,7 @@ def precommits(round_: int, block_id: BlockId | None, *who: int) -> list[tuple[V
 
 
 def test_every_fork_by_a_third_convicts_a_third() -> None:
-    options = Options(adversary_third=True, transactions=30, calm_ms=100)
+    options = Options(adversary_third=True, transactions=100, calm_ms=100)
     outcomes = [run(seed, options, frozenset({"equivocate"})) for seed in range(16)]
     assert sum(o.forked for o in outcomes) >= 3, "nothing was tried"
     for outcome in outcomes:
