@@ -8,24 +8,39 @@ says led to it, by the contracts' own functions, and a difference is an ExplainE
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from contracts.energy.imbalance import Terms, settle_terms
-from gridbft.history import Asked, Happened
+from contracts.energy.market import PATH_NAMES, fees_of
+from gridbft.ground import ExplainError, Ground
+from gridbft.history import Happened
+from gridbft.money import (
+    ACTIVATED,
+    ARREARS,
+    CERTIFICATE_SALE,
+    GRID,
+    NEUTRALITY,
+    RESETTLED,
+    SETTLED,
+    SLOT_SETTLED,
+    TRADES,
+    arrears_micros,
+    other_payments,
+    payment_micros,
+    posting_micros,
+    postings_by_slot,
+)
 
-_SUBMISSIONS = ("submit", "submit_signed")  # functions of metering whose first argument is a list of rows
-SLOT_MS = 900_000
-TRADES = ("Traded", "Served")
-"""Events of a trade, whichever market made it: Served is one with the supplier of last resort."""
-CERTIFICATE_SALE = ("certificates", "Sold")
-_POSTINGS_OF_ACCOUNT = {("imbalance", "Settled"), ("imbalance", "Resettled"), ("balancing", "Activated")}
 _GROUP_ROW = ("account", "brp", "sold_wh", "bought_wh", "import_wh", "export_wh", "activated_wh")
-
-
-class ExplainError(Exception):
-    """What the node tells contradicts itself; the message says where."""
+_OTHER = {
+    "Minted": "deposit",
+    "Burned": "withdrawal",
+    "Transferred": "transfer",
+    "Moved": "moved by a contract",
+    "Captured": "captured by a contract",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,141 +61,81 @@ class Item:
             yield from part.leaves()
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A reading as its meter operator, or its device, sent it."""
-
-    meter: str
-    slot: int
-    import_wh: int
-    export_wh: int
-    quality: str
-    tx_id: str
-    sender: str
-    place: tuple[int, int]  # height, and the transaction's place in its block
-
-
-@dataclass(slots=True)
-class Ground:
-    """All that explains one account's bill."""
-
-    account: str
-    events: list[Happened] = field(default_factory=list)
-    readings: dict[tuple[str, int], list[Row]] = field(default_factory=dict)  # (meter, slot), oldest first
-    terms: dict[int, Terms] = field(default_factory=dict)  # slot
-
-    def of(self, contract: str, name: str) -> list[Happened]:
-        return [e for e in self.events if e.kind == (contract, name)]
-
-
-def reading_rows(
-    calls: Iterable[Asked], place: Mapping[str, tuple[int, int]], meters: Container[str] | None = None
-) -> list[Row]:
-    """The rows of the given meters (None: all) in a block's calls; `place` has the place of the transactions that worked."""
-    rows: list[Row] = []
-    for call in calls:
-        if call.contract != "metering" or call.function not in _SUBMISSIONS or call.tx_id not in place:
-            continue
-        for row in call.args[0]:
-            if meters is None or row[0] in meters:
-                quality = row[4] if call.function == "submit" else "DIRECT"
-                rows.append(Row(row[0], row[1], row[2], row[3], quality, call.tx_id, call.sender, place[call.tx_id]))
-    return rows
-
-
 def explain_bill(ground: Ground, slots: range | None) -> Item:
     """The account's bill over the slots (None: all there are). Raises ExplainError."""
-    touched = sorted({slot_of(e) for e in ground.events if _is_posting(e, ground.account)})
-    parts = [_slot_item(ground, slot) for slot in touched if slots is None or slot in slots]
-    return _sum(f"bill of {ground.account}", parts, {"account": ground.account, "slots": len(parts)})
+    found = postings_by_slot(ground)
+    parts = [_slot_item(ground, slot, found[slot]) for slot in sorted(found) if slots is None or slot in slots]
+    bill = _sum(f"bill of {ground.account}", parts, {"account": ground.account, "slots": len(parts)})
+    if ground.pruned:
+        what = "whatever happened before this height: the node keeps no earlier block"
+        bill = replace(bill, because=(_reason("missing", before_height=ground.first_height, what=what),))
+    return bill
 
 
-def money_moved(ground: Ground, opening_micros: int) -> int:
-    """What the account's balance and holds should be: what it had at genesis, and all that happened to it since."""
-    moved = opening_micros
-    for event in ground.events:
-        moved += _moved_by(event, ground)
-    return moved
+def explain_other_money(ground: Ground) -> Item:
+    """What moved the account's money and is on no bill: deposits, withdrawals, transfers, arrears paid by hand.
+
+    With the bill of all slots it is the whole change of balance and holds.
+    """
+    names = ("reference", "source", "to", "account", "by")
+    parts = []
+    for e in other_payments(ground):
+        label = "arrears" if e.name == "Moved" and e.fields["by"] == "imbalance" else _OTHER[e.name]
+        told = {name: e.fields[name] for name in names if e.fields.get(name) not in (None, "", ground.account)}
+        parts.append(Item(label, payment_micros(e, ground.account), {**told, **_where(e)}))
+    return _sum("besides", parts, {})
 
 
-def _moved_by(event: Happened, ground: Ground) -> int:
-    account, f = ground.account, event.fields
-    amount = int(f.get("amount_micros", 0))
-    match event.kind:
-        case ("payments", "Minted"):
-            return amount if f["to"] == account else 0
-        case ("payments", "Burned"):
-            return -amount if f["account"] == account else 0
-        case ("payments", "Transferred" | "Moved"):
-            return int(amount * ((f["to"] == account) - (f["source"] == account)))
-        case ("payments", "Captured"):
-            return int(amount * ((f["to"] == account) - (f["account"] == account)))
-        case ("imbalance", "ArrearsChanged"):
-            return int(f["change_micros"]) if f["account"] == account and not _pays_arrears(event, ground) else 0
-        case ("market", "Traded") | ("imbalance", "Settled" | "Resettled"):
-            return posting_micros(event, account)
-        case _:
-            return 0  # what else is posted was paid by moves and captures, which are events of their own
-
-
-def _pays_arrears(event: Happened, ground: Ground) -> bool:
-    """Arrears paid by hand show as a move of the same transaction, just before; others only change what was charged."""
-    return any(
-        e.kind == ("payments", "Moved")
-        and (e.height, e.index, e.number + 1) == event.place
-        and e.fields["source"] == ground.account
-        and e.fields["amount_micros"] == -event.fields["change_micros"]
-        for e in ground.events
-    )
-
-
-def posting_micros(event: Happened, account: str) -> int:
-    """What an energy contract's event adds to the account's bill."""
-    f = event.fields
-    if event.name in TRADES:
-        costs = f.get("fee_micros", 0) + f.get("loss_micros", 0)  # the buyer's
-        paid = (f["amount_micros"] + costs) * (f["buyer"] == account)
-        return int(f["amount_micros"] * (f["seller"] == account) - paid)
-    if event.kind == CERTIFICATE_SALE:
-        return int(f["amount_micros"] * ((f["seller"] == account) - (f["buyer"] == account)))
-    if event.kind == ("imbalance", "Settled") and f["account"] == account:
-        return int(f["amount_micros"])
-    if event.kind == ("imbalance", "Resettled") and f["account"] == account:
-        return int(f["difference_micros"])
-    if event.kind == ("balancing", "Activated") and f["account"] == account:
-        return int(f["amount_micros"])
-    return 0
-
-
-def _is_posting(event: Happened, account: str) -> bool:
-    f = event.fields
-    if event.name in TRADES or event.kind == CERTIFICATE_SALE:
-        return account in (f["buyer"], f["seller"])
-    return event.kind in _POSTINGS_OF_ACCOUNT and bool(f["account"] == account)
-
-
-def _slot_item(ground: Ground, slot: int) -> Item:
-    mine = [e for e in ground.events if _is_posting(e, ground.account) and slot_of(e) == slot]
-    trades = [item for e in mine if e.name in TRADES for item in _trade_items(e, ground.account)]
+def _slot_item(ground: Ground, slot: int, mine: Sequence[Happened]) -> Item:
+    trades = [item for e in mine if e.name in TRADES for item in _trade_items(ground, e)]
     parts = (
         [_sum("trades", trades, {"bought_wh": _wh(trades, "bought"), "sold_wh": _wh(trades, "sold")})] if trades else []
     )
     sales = [_sale_item(e, ground.account) for e in mine if e.kind == CERTIFICATE_SALE]
     parts += [_sum("certificates", sales, {})] if sales else []
-    activated = [_activation_item(e, ground.account) for e in mine if e.contract == "balancing"]
+    activated = [_activation_item(e, ground.account) for e in mine if e.kind == ACTIVATED]
     parts += [_sum("flexibility", activated, {})] if activated else []
-    runs = [e for e in mine if e.contract == "imbalance"]
-    parts += [_imbalance_item(ground, slot, run, trades) for run in range(1, len(runs) + 1)]
+    runs = [e for e in mine if e.kind in (SETTLED, RESETTLED)]
+    if ground.account == NEUTRALITY:
+        parts += _neutrality_items(ground, slot, runs)
+    else:
+        parts += [_imbalance_item(ground, slot, run, e, trades) for run, e in enumerate(runs, 1)]
+    parts += [_arrears_item(e, ground.account) for e in mine if e.kind == ARREARS]
     return _sum(f"slot {slot}", parts, {"slot": slot})
+
+
+def _arrears_item(event: Happened, account: str) -> Item:
+    """What a settlement left unpaid, or took of what was received for what had been left unpaid before."""
+    change, owed = event.fields["change_micros"], event.fields["arrears_micros"]
+    facts = {"debtor": event.fields["account"], "arrears_micros": owed, **_where(event)}
+    return Item("left unpaid" if change > 0 else "paid of arrears", arrears_micros(event, account), facts)
+
+
+def _neutrality_items(ground: Ground, slot: int, mine: Sequence[Happened]) -> list[Item]:
+    """The other side of everybody's settlement, one posting for each run; the run's own sum must say the same."""
+    items: list[Item] = []
+    total = 0
+    for done in ground.of(*SLOT_SETTLED):
+        if done.fields["slot"] != slot:
+            continue
+        run = done.fields["run"]
+        of_run = [e for e in mine if e.fields.get("run", 1) == run]
+        amount = sum(posting_micros(e, NEUTRALITY) for e in of_run)
+        total += amount
+        if total != done.fields["neutrality_micros"] and not ground.pruned:
+            raise ExplainError(f"run {run} of slot {slot} does not sum to zero with what neutrality received")
+        told = {"run": run, "participants": done.fields["participants"], **_where(done)}
+        items.append(Item("settlement" if run == 1 else f"re-settlement {run - 1}", amount, told))
+    return items
 
 
 def _wh(trades: Sequence[Item], side: str) -> int:
     return sum(t.facts["quantity_wh"] for t in trades if t.label == side)
 
 
-def _trade_items(event: Happened, account: str) -> list[Item]:
+def _trade_items(ground: Ground, event: Happened) -> list[Item]:
     """The trade, and for a buyer what the grid takes for it, each in a line of its own."""
-    f = event.fields
+    f, account = event.fields, ground.account
     side = "bought" if f["buyer"] == account else "sold"
     if f["price_micros_per_kwh"] * f["quantity_wh"] // 1000 != f["amount_micros"]:
         raise ExplainError(f"the trade in transaction {event.tx_id} is not its price times its quantity")
@@ -193,13 +148,32 @@ def _trade_items(event: Happened, account: str) -> list[Item]:
         **({"order": f["buy_order" if side == "bought" else "sell_order"]} if "buy_order" in f else {}),
         **_where(event),
     }
+    if account == GRID:
+        return _grid_items(ground, event, 1)
     items = [Item(side, f["amount_micros"] * (1 if side == "sold" else -1), facts)]
-    if side == "bought":
-        way = {"path": f.get("path", ""), "of_wh": f["quantity_wh"], **_where(event)}
-        if f.get("fee_micros", 0):
-            items.append(Item("grid fee", -f["fee_micros"], way))
-        if f.get("loss_micros", 0):
-            items.append(Item("losses", -f["loss_micros"], {"loss_wh": f.get("loss_wh", 0), **way}))
+    return items + (_grid_items(ground, event, -1) if side == "bought" else [])
+
+
+def _grid_items(ground: Ground, event: Happened, sign: int) -> list[Item]:
+    """Fee and losses of a trade, computed again by the product's rates where the node tells them."""
+    f = event.fields
+    costs = tuple(f.get(name, 0) for name in ("fee_micros", "loss_wh", "loss_micros"))
+    tariff = ground.tariffs.get((f.get("zone", ""), f.get("slot", -1)))
+    fee_rate: dict[str, Any] = {"rate": "not told by the node"}
+    loss_rate = fee_rate
+    if tariff is not None and "path" in f:
+        path = PATH_NAMES.index(f["path"])
+        if fees_of(tariff, path, f["quantity_wh"], f["price_micros_per_kwh"]) != costs:
+            raise ExplainError(
+                f"grid fee or losses of the trade in transaction {event.tx_id} are not by the grid's rates"
+            )
+        fee_rate, loss_rate = {"fee_micros_per_kwh": tariff[2 * path]}, {"loss_ppm": tariff[2 * path + 1]}
+    way = {"path": f.get("path", ""), "of_wh": f["quantity_wh"], **_where(event)}
+    items = []
+    if costs[0]:
+        items.append(Item("grid fee", sign * costs[0], {**fee_rate, **way}))
+    if costs[2]:
+        items.append(Item("losses", sign * costs[2], {"loss_wh": costs[1], **loss_rate, **way}))
     return items
 
 
@@ -214,11 +188,6 @@ def _sale_item(event: Happened, account: str) -> Item:
     return Item(f"certificate {side}", posting_micros(event, account), {**told, **partner, **_where(event)})
 
 
-def slot_of(event: Happened) -> int:
-    """The slot that a posting is for; a sale of certificates belongs to the slot in which it happened."""
-    return int(event.fields.get("slot", event.time_ms // SLOT_MS))
-
-
 def _activation_item(event: Happened, account: str) -> Item:
     f = event.fields
     if f["price_micros_per_kwh"] * f["activated_wh"] // 1000 != f["amount_micros"]:
@@ -226,12 +195,18 @@ def _activation_item(event: Happened, account: str) -> Item:
     return Item("activated", posting_micros(event, account), {**_activation_facts(event), **_where(event)})
 
 
-def _imbalance_item(ground: Ground, slot: int, run: int, trades: Sequence[Item]) -> Item:
+def _imbalance_item(ground: Ground, slot: int, run: int, event: Happened, trades: Sequence[Item]) -> Item:
     """A settlement or re-settlement, computed again over its balance group's members."""
+    label = "imbalance" if run == 1 and event.kind == SETTLED else f"re-settlement {event.fields['run'] - 1}"
+    if ground.pruned and not _all_settled(ground, slot):
+        missing = _reason(
+            "missing", before_height=ground.first_height, what="earlier postings of this slot's settlement"
+        )
+        told = {name: event.fields[name] for name in ("imbalance_wh", "price_micros_per_kwh")}
+        return Item(label, posting_micros(event, ground.account), {**told, **_where(event)}, because=(missing,))
     event, rows, before = _run_of(ground, slot, run)
     mine = rows[ground.account]
-    if (mine["bought_wh"], mine["sold_wh"]) != (_wh(trades, "bought"), _wh(trades, "sold")):
-        raise ExplainError(f"slot {slot} was settled for other trades than the chain's events tell of")
+    because = _missing_trades(ground, slot, mine, trades)
     group = [r for r in rows.values() if r["brp"] == mine["brp"]]
     imbalance_wh, amount_micros, group_wh, group_micros = _computed(ground, slot, group)
     if (imbalance_wh, amount_micros) != (mine["imbalance_wh"], mine["amount_micros"]):
@@ -248,15 +223,32 @@ def _imbalance_item(ground: Ground, slot: int, run: int, trades: Sequence[Item])
         **({"run": event.fields["run"], "amount_of_run_micros": amount_micros} if run > 1 else {}),
         **_where(event),
     }
-    because = [_metered_reason(ground, slot, mine, event), *_price_reasons(ground, slot, event)]
+    because += [_metered_reason(ground, slot, mine, event), *_price_reasons(ground, slot, event)]
     if len(group) > 1:
         members = tuple(_reason(r["account"], imbalance_wh=r["imbalance_wh"]) for r in group)
         told = {"brp": mine["brp"], "imbalance_wh": group_wh, "amount_micros": group_micros}
         because.append(Item("balance group", None, told, because=members))
     if posting_micros(event, ground.account) != amount_micros - before:
         raise ExplainError(f"a re-settlement of slot {slot} does not post the difference to the run before")
-    label = "imbalance" if run == 1 else f"re-settlement {event.fields['run'] - 1}"
     return Item(label, amount_micros - before, facts, because=tuple(because))
+
+
+def _all_settled(ground: Ground, slot: int) -> bool:
+    """Whether the first run of the slot is there with everybody's posting."""
+    done = next((e for e in ground.of(*SLOT_SETTLED) if e.fields["slot"] == slot and e.fields["run"] == 1), None)
+    count = sum(e.fields["slot"] == slot for e in ground.of(*SETTLED))
+    return done is not None and count == done.fields["participants"]
+
+
+def _missing_trades(ground: Ground, slot: int, mine: Mapping[str, Any], trades: Sequence[Item]) -> list[Item]:
+    """Nothing where the trades are those that were settled. What pruned blocks held may be missing, and only that."""
+    missing = {side: mine[f"{side}_wh"] - _wh(trades, side) for side in ("bought", "sold")}
+    if not any(missing.values()):
+        return []
+    if not ground.pruned or min(missing.values()) < 0:
+        raise ExplainError(f"slot {slot} was settled for other trades than the chain's events tell of")
+    told = {f"{side}_wh": wh for side, wh in missing.items()}
+    return [_reason("missing", before_height=ground.first_height, what="trades of this slot", **told)]
 
 
 def _run_of(ground: Ground, slot: int, run: int) -> tuple[Happened, dict[str, dict[str, Any]], int]:
@@ -295,7 +287,7 @@ def _metered_reason(ground: Ground, slot: int, mine: Mapping[str, Any], event: H
         if of_slot == slot and until:
             standing.append(until[-1])
     sums = (sum(r.import_wh for r in standing), sum(r.export_wh for r in standing))
-    if standing and sums != (mine["import_wh"], mine["export_wh"]):
+    if standing and sums != (mine["import_wh"], mine["export_wh"]) and not ground.pruned:
         raise ExplainError(f"the readings of slot {slot} add up to {sums}, not to what was settled")
     readings = tuple(
         _reason(

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gridbft.explain import TRADES, Row
+from gridbft.ground import Row
 from gridbft.history import Happened
+from gridbft.money import TRADES
 from gridbft.records import BlockEvents
 
 SCHEMA_VERSION = 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gridbft.explain import Row
+from gridbft.ground import Row
 from gridbft.history import Happened
 
 SLOT_SECONDS = 900

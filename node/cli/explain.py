@@ -12,8 +12,10 @@ import click
 from chain.genesis import load_genesis
 from contracts.energy.imbalance import Terms
 from gridbft.client import Client
-from gridbft.explain import ExplainError, Ground, Item, explain_bill, money_moved, reading_rows
+from gridbft.explain import Item, explain_bill, explain_other_money
+from gridbft.ground import ExplainError, Ground, reading_rows
 from gridbft.history import asked, blocks, happened
+from gridbft.money import GRID, TRADES, concerns, money_moved
 from node.cli.network import Network, find_network, network_options
 from node.cli.output import FAILURE, InputError, fail, faults, json_option, plain, print_json, show
 
@@ -59,22 +61,25 @@ def bill(
     """Explain the bill of ACCOUNT (an address, or @NAME of a key) down to readings, trades, fees and prices.
 
     Amounts are in micros; positive ones are received. Every amount is computed again here; where something does not add
-    up, the command says what and exits with 1.
+    up, the command says what and exits with 1. Without --slot and --day it also shows what moved the money besides:
+    deposits, withdrawals, transfers. Of a node that has pruned blocks it says from which height on it explains.
     """
     with faults(as_json):
         network = find_network(nodes, keys_folder, genesis)
         address = network.keyring().get(account[1:]).address if account.startswith("@") else account
         slots = chosen_slots(slot, day)
         try:
-            item, check = asyncio.run(_explained(network, address, slots))
+            ground, item, check = asyncio.run(_explained(network, address, slots))
         except ExplainError as error:
             fail(FAILURE, "DOES_NOT_ADD_UP", str(error), as_json)
         if not item.parts:
             raise InputError(f"there is no bill of {address}" + (" for these slots" if slots is not None else ""))
+        other = explain_other_money(ground) if slots is None else None
         if as_json:
-            print_json({"ok": True, "money": check, **as_record(item)})
+            besides = {} if other is None else {"besides": as_record(other)}
+            print_json({"ok": True, "money": check, "from_height": ground.first_height, **as_record(item), **besides})
         else:
-            _print(item, check)
+            _print(ground, [item, *([other] if other is not None and other.parts else [])], check)
 
 
 def chosen_slots(slot: int | None, day: str | None) -> range | None:
@@ -93,10 +98,11 @@ def chosen_slots(slot: int | None, day: str | None) -> range | None:
     return range(first, first + 96)
 
 
-async def _explained(network: Network, account: str, slots: range | None) -> tuple[Item, dict[str, Any]]:
+async def _explained(network: Network, account: str, slots: range | None) -> tuple[Ground, Item, dict[str, Any]]:
     async with Client(network.addresses, tls=network.tls) as client:
         ground = Ground(account)
-        height = 0
+        ground.first_height = max(1, (await client.status()).earliest_height)
+        height = ground.first_height - 1
         for _ in range(_TRIES):
             height = await _read(client, ground, height + 1)
             money = [await client.query("payments", view, account) for view in ("balance", "held")]
@@ -106,7 +112,9 @@ async def _explained(network: Network, account: str, slots: range | None) -> tup
             money = []
         await _read_readings(client, ground, slots)
         await _read_terms(client, ground, slots)
-    return explain_bill(ground, slots), check_money(ground, network.genesis, sum(money) if money else None)
+        await _read_tariffs(client, ground, slots)
+    check = check_money(ground, network.genesis, sum(money) if money else None)
+    return ground, explain_bill(ground, slots), check
 
 
 async def _read(client: Client, ground: Ground, first: int) -> int:
@@ -141,12 +149,25 @@ async def _read_terms(client: Client, ground: Ground, slots: range | None) -> No
                 ground.terms[slot] = Terms(*terms)
 
 
+async def _read_tariffs(client: Client, ground: Ground, slots: range | None) -> None:
+    """The rates of grid fees and losses of every product in which the account paid or received them."""
+    products = {
+        (e.fields["zone"], e.fields["slot"])
+        for e in ground.events
+        if e.name in TRADES and "path" in e.fields and concerns(e, ground.account)
+        if ground.account in (e.fields["buyer"], GRID)
+    }
+    for zone, slot in sorted(products):
+        if slots is None or slot in slots:
+            ground.tariffs[zone, slot] = list(await client.query("market", "product_fees_of", zone, slot))
+
+
 def check_money(ground: Ground, genesis: Path | None, found_micros: int | None) -> dict[str, Any]:
     """Whether everything that happened to the account gives its balance and holds. Raises ExplainError where not.
 
-    What it had at the start stands in the genesis only; without that file nothing is checked.
+    What it had at the start stands in the genesis only; without that file, or without all blocks, nothing is checked.
     """
-    if genesis is None or found_micros is None or not genesis.is_file():
+    if ground.pruned or genesis is None or found_micros is None or not genesis.is_file():
         return {"checked": False}
     calls = load_genesis(genesis.read_text(encoding="utf-8")).calls
     minted = [c.args for c in calls if (c.contract, c.function) == ("payments", "mint")]
@@ -169,16 +190,22 @@ def as_record(item: Item) -> dict[str, Any]:
     return record
 
 
-def _print(item: Item, check: dict[str, Any]) -> None:
+def _print(ground: Ground, items: list[Item], check: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.tree import Tree
 
-    tree = Tree(_line(item), highlight=False)
-    _grow(tree, item)
     console = Console()
-    (console if console.is_terminal else Console(width=200)).print(tree)
+    for item in items:
+        tree = Tree(_line(item), highlight=False)
+        _grow(tree, item)
+        (console if console.is_terminal else Console(width=200)).print(tree)
     if check["checked"]:
         click.echo(f"Balance and holds are {check['balance_and_holds_micros']} micros, as all events say.")
+    elif ground.pruned:
+        click.echo(
+            f"The node keeps no block before height {ground.first_height}: what happened earlier is missing here, and "
+            "the balance was not checked. A node that keeps all blocks (--nodes) explains the whole bill."
+        )
     else:
         click.echo(
             "The balance was not checked: that needs the genesis file (--genesis) and a chain that rests a moment."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gridbft.client import Client
-from gridbft.explain import reading_rows
+from gridbft.ground import reading_rows
 from gridbft.history import asked, blocks, happened
 from gridbft.tables import Rows, add_balance, add_block, add_event, add_readings, empty_rows, money_accounts
 from node.cli.network import Network, find_network, network_options

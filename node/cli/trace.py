@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gridbft.client import Client
-from gridbft.explain import Row, reading_rows
+from gridbft.ground import Row, reading_rows
 from gridbft.history import Happened, asked, blocks, happened
 from gridbft.trace import Way, standing_readings, way_record
 from gridbft.trace import trace as find_way

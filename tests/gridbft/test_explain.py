@@ -10,8 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from contracts.energy.imbalance import Terms, price_of, settle_terms
-from gridbft.explain import ExplainError, Ground, Item, Row, explain_bill, money_moved, posting_micros
+from gridbft.explain import Item, explain_bill
+from gridbft.ground import ExplainError, Ground, Row
 from gridbft.history import Happened
+from gridbft.money import money_moved, posting_micros
 
 ME, OTHERS = "me", ("you", "they")
 SLOTS = (7, 8)
@@ -65,6 +67,7 @@ class History:
                 **result,
                 price_micros_per_kwh=prices[row_[1]],
             )
+        self.emit("imbalance", "SlotSettled", slot=slot, run=1, participants=len(rows))
 
 
 people = st.sampled_from((ME, *OTHERS))
