@@ -37,16 +37,27 @@ class ControlServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Raises OSError."""
-        (self._home.path / SOCKET).unlink(missing_ok=True)  # of a node that was killed: the home's lock is ours
-        with _near(self._home.path) as path:
-            listener = socket.socket(socket.AF_UNIX)
-            before = os.umask(0o177)
-            try:
-                listener.bind(path)
-            finally:
-                os.umask(before)
+        """A file system that knows no sockets does not keep a node from its work: it is backed up while it is stopped."""
+        try:
+            listener = self._listener()
+        except OSError as error:
+            log.warning("no_control_socket", reason=str(error), todo="stop the node to back it up")
+            return
         self._server = await asyncio.start_unix_server(self._connected, sock=listener, limit=LINE_BYTES)
+
+    def _listener(self) -> socket.socket:
+        (self._home.path / SOCKET).unlink(missing_ok=True)  # of a node that was killed: the home's lock is ours
+        listener = socket.socket(socket.AF_UNIX)
+        before = os.umask(0o177)
+        try:
+            with _near(self._home.path) as path:
+                listener.bind(path)
+        except OSError:
+            listener.close()
+            raise
+        finally:
+            os.umask(before)
+        return listener
 
     async def stop(self) -> None:
         """Returns once nothing reads the store any more."""

@@ -22,6 +22,7 @@ from chain.store import HEAD, STATE, TREE, BlockStore, encode_head
 from consensus.types import ValidatorId
 from node.backup import LAST_KEY, BackupError, Reader, frames, restore, write_file
 from node.cli import main
+from node.control import SOCKET
 from node.home import Home, load_home
 from tests.chain.network import Chain, genesis, pay
 from tests.node.localnet import Localnet, running, start, until
@@ -221,3 +222,37 @@ def test_a_file_that_could_not_be_written_whole_is_not_there(tmp_path: Path) -> 
     with pytest.raises(OSError, match="No space"):
         write_file(pieces(), tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_nodes_own_user_may_ask_it_and_whatever_else_is_asked_is_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        net = Localnet.make(tmp_path, 1)
+        async with running(*net.homes, **FAST):
+            control = net.homes[0] / SOCKET
+            assert control.stat().st_mode & 0o777 == 0o600
+            reader, writer = await asyncio.open_unix_connection(str(control))
+            writer.write(b"keys\n")
+            assert await reader.read() == b"error: the node knows only the request `backup`"
+            writer.close()
+        assert not control.exists()
+
+    asyncio.run(scenario())
+
+
+def test_a_home_on_a_file_system_without_sockets_is_served_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    async def scenario() -> None:
+        net = Localnet.make(tmp_path, 1)
+        monkeypatch.setattr("node.control.ControlServer._listener", refuse)
+        async with running(*net.homes, **FAST) as nodes:
+            await until(lambda: height(nodes[0]) > 2)
+            taken = await asyncio.to_thread(gridbft, "backup", "--home", str(net.homes[0]), "--to", str(tmp_path / "b"))
+            assert taken.exit_code == 1
+            assert "stop it first" in taken.output
+            assert not (tmp_path / "b").exists()
+
+    asyncio.run(scenario())

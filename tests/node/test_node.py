@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +324,14 @@ def test_a_node_is_ready_only_while_enough_members_are_connected_to_decide(tmp_p
             assert await says(nodes[0], SERVICE) == answers.NOT_SERVING
             third = await start(net.homes[2])
             await turns(nodes[0], answers.SERVING)
+            replica = nodes[0].node.host.replica
+            one, two = replica.peers
+            state = replica.peers[one]
+            assert state is not None
+            replica.peers[one] = replace(state, height=state.height + 1_000)
+            assert replica.is_ready  # a single member may claim what it likes
+            replica.peers[two] = replica.peers[one]
+            assert not replica.is_ready
             await third.stop()
             await turns(nodes[0], answers.NOT_SERVING)
 
