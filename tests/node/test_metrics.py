@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gridbft.v1 import client_pb2 as pb
 from gridbft.wallet import Wallet
+from node.cli import COMMANDS
 from node.config import ConfigError, parse_config
 from node.meters import Histogram
 from node.metrics import BY_NAME, CATALOGUE, as_markdown
@@ -64,6 +65,9 @@ def test_a_live_node_serves_the_whole_catalogue_and_the_figures_are_its_own(tmp_
         f"{f.name}_total" if f.type == "counter" else f.name for f in text_string_to_metric_families(body.decode())
     }
     assert families == set(BY_NAME)
+    if PROMTOOL is not None:
+        linted = subprocess.run([PROMTOOL, "check", "metrics"], input=body, capture_output=True)
+        assert linted.returncode == 0, linted.stderr.decode()
     assert found["gridbft_transactions_total"][()] == 3
     assert found["gridbft_blocks_total"][()] == found["gridbft_height"][()] >= 3
     assert found["gridbft_finality_seconds_count"][()] == found["gridbft_apply_seconds_count"][()] >= 3
@@ -173,3 +177,19 @@ def test_promtool_accepts_the_alerts() -> None:
         [PROMTOOL, "check", "rules", str(OPS / "prometheus-alerts.yml")], capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not on this machine")
+def test_alerts_fire_when_they_should_and_only_then() -> None:
+    assert PROMTOOL is not None
+    ran = subprocess.run(
+        [PROMTOOL, "test", "rules", str(Path(__file__).parent / "alerts.test.yml")], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_commands_that_an_alert_tells_to_run_exist() -> None:
+    text = (OPS / "prometheus-alerts.yml").read_text()
+    named = set(re.findall(r"(?<![-_/])\bgridbft ([a-z]+)", text)) - {"validator"}
+    assert named <= set(COMMANDS)
+    assert named
