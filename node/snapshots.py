@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
@@ -117,21 +118,25 @@ class SnapshotTaker:
         """A snapshot that fails is missed by nobody: the node says so and goes on."""
         try:
             draft = self._folder.begin(height)
-            written = await self._in_thread(lambda: write_chunks(draft, entries, self._stopping.is_set))
+            writing = self._in_thread(lambda: write_chunks(draft, entries, self._stopping.is_set))
+            await self._tip.reach(height + 1)
+            proof = make_offer(self._ledger.store, height, validators, (), 0)  # now: the next block may soon be pruned
+            written = await asyncio.shield(writing)
             if written is None:
                 return
-            await self._tip.reach(height + 1)
-            offer = make_offer(self._ledger.store, height, validators, *written)
-            assert offer is not None, "the next block stands"
-            await self._in_thread(lambda: self._folder.finish(draft, offer))
+            if proof is None:
+                raise SnapshotError(f"block {height + 1}, which proves it, is not kept any more: keep more blocks")
+            offer = replace(proof, chunk_hashes=tuple(written[0]), total_bytes=written[1])
+            await asyncio.shield(self._in_thread(lambda: self._folder.finish(draft, offer)))
             log.info("snapshot", height=height, chunks=len(offer.chunk_hashes), bytes=offer.total_bytes)
         except (OSError, StoreError, CorruptStoreError, SnapshotError) as error:
             log.error("snapshot_failed", height=height, reason=str(error))
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Shield it where it is awaited: `stop` waits for it to end by itself."""
         future = asyncio.ensure_future(asyncio.to_thread(work))
         self._thread = future
-        return await asyncio.shield(future)
+        return future
 
     async def stop(self) -> None:
         """Returns once nothing reads the store or writes to the folder any more."""
