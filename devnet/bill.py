@@ -39,14 +39,22 @@ def bills(book: DayBook) -> list[Bill]:
     lines: dict[str, list[Line]] = {account: [] for account in book.participants}
     for trade in book.trades:
         terms = trade.quantity_wh, trade.price_micros_per_kwh
-        lines.setdefault(trade.buyer, []).append(Line(trade.slot, "bought", *terms, -trade.amount_micros))
-        lines.setdefault(trade.seller, []).append(Line(trade.slot, "sold", *terms, trade.amount_micros))
+        how = "" if trade.market == "market" else f", {trade.market}"
+        bought = lines.setdefault(trade.buyer, [])
+        bought.append(Line(trade.slot, f"bought{how}", *terms, -trade.amount_micros))
+        for what, costs_micros in (("grid fee", trade.fee_micros), ("losses", trade.loss_micros)):
+            if costs_micros:
+                bought.append(Line(trade.slot, what, trade.quantity_wh, None, -costs_micros))
+        lines.setdefault(trade.seller, []).append(Line(trade.slot, f"sold{how}", *terms, trade.amount_micros))
     for settlements in book.settled.values():
         for row in settlements.values():
             if row.imbalance_wh != 0:
                 what = "imbalance, long" if row.imbalance_wh > 0 else "imbalance, short"
                 line = Line(row.slot, what, row.imbalance_wh, row.price_micros_per_kwh, row.amount_micros)
                 lines.setdefault(row.account, []).append(line)
+    for one in book.postings:
+        posted = Line(one.slot, one.what, one.quantity_wh, one.price_micros_per_kwh, one.amount_micros)
+        lines.setdefault(one.account, []).append(posted)
     for owed in book.arrears:
         what = "left unpaid" if owed.change_micros > 0 else "paid of arrears"
         lines.setdefault(owed.account, []).append(Line(owed.slot, what, None, None, owed.change_micros))

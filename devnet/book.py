@@ -5,9 +5,11 @@ The same book is what a run goes on from after an interruption: it says which st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+Event = tuple[str, str, Mapping[str, Any]]  # contract, name, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,21 @@ class Trade:
     slot: int
     buyer: str
     seller: str
+    quantity_wh: int
+    price_micros_per_kwh: int
+    amount_micros: int
+    market: str = "market"  # the contract that made it
+    fee_micros: int = 0  # the buyer's, for the grid
+    loss_micros: int = 0  # the buyer's, for what is lost on the way
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What else an account receives (or pays, negative) for a slot: a re-settlement, flexibility, certificates."""
+
+    slot: int
+    account: str
+    what: str
     quantity_wh: int
     price_micros_per_kwh: int
     amount_micros: int
@@ -78,6 +95,7 @@ class DayBook:
     ordered: dict[int, set[str]] = field(default_factory=dict)  # slot -> accounts
     cleared: dict[int, Cleared] = field(default_factory=dict)
     trades: list[Trade] = field(default_factory=list)
+    postings: list[Posting] = field(default_factory=list)
     metered: dict[int, Metered] = field(default_factory=dict)
     settled: dict[int, dict[str, Settlement]] = field(default_factory=dict)  # slot -> account -> settlement
     arrears: list[Arrears] = field(default_factory=list)
@@ -86,27 +104,33 @@ class DayBook:
     transactions: int = 0  # with at least one event of the network's set-up or of this day
     history: dict[str, dict[int, int]] = field(default_factory=dict)  # account -> slot -> export less import, settled
 
-    def absorb(self, events: tuple[tuple[str, str, Mapping[str, Any]], ...]) -> None:
+    def absorb(self, events: tuple[Event, ...]) -> None:
         """`events`: (contract, name, fields) of one final transaction."""
-        settling = next((f["slot"] for c, n, f in events if (c, n) == ("imbalance", "SlotSettled")), None)
         ours = False
-        for contract, name, fields in events:
-            ours = self._event(contract, name, fields, settling) or ours
+        for place, (contract, name, fields) in enumerate(events):
+            if (contract, name) == ("imbalance", "ArrearsChanged"):
+                ours = self._arrears(fields, events[:place], events[place:]) or ours
+            elif (contract, name) == ("certificates", "Sold"):
+                ours = self._sold(fields, events[:place]) or ours
+            else:
+                ours = self._event(contract, name, fields) or ours
         self.transactions += ours
 
-    def _event(self, contract: str, name: str, f: Mapping[str, Any], settling: int | None) -> bool:
+    def _event(self, contract: str, name: str, f: Mapping[str, Any]) -> bool:
         """Whether the event belongs to the network's set-up or to this day."""
         match contract:
             case "registry":
                 return self._registry(name, f)
             case "payments":
                 return self._payments(name, f)
-            case "market":
-                return self._market(name, f)
+            case "market" | "continuous" | "bilateral" | "resort":
+                return self._market(contract, name, f)
             case "metering":
                 return self._metering(name, f)
+            case "balancing":
+                return self._balancing(name, f)
             case "imbalance":
-                return self._imbalance(name, f, settling)
+                return self._imbalance(name, f)
             case "certificates":
                 return self._certificates(name, f)
             case _:
@@ -131,27 +155,53 @@ class DayBook:
             case "Transferred" | "Moved":
                 self._carry(f["source"], -f["amount_micros"])
                 self._carry(f["to"], f["amount_micros"])
+            case "Captured":
+                self._carry(f["account"], -f["amount_micros"])
+                self._carry(f["to"], f["amount_micros"])
         return name == "Minted" and f["to"] in self.participants
 
     def _carry(self, account: str, amount_micros: int) -> None:
         self.carried[account] = self.carried.get(account, 0) + amount_micros
 
-    def _market(self, name: str, f: Mapping[str, Any]) -> bool:
-        slot = f["slot"]
-        if f.get("zone") != self.zone or slot not in self.slots:
-            if name == "Traded":
-                self._carry(f["buyer"], -f["amount_micros"])
-                self._carry(f["seller"], f["amount_micros"])
-            return False
-        if name == "OrderPlaced":
-            self.ordered.setdefault(slot, set()).add(f["account"])
-        elif name == "Cleared":
+    def _market(self, market: str, name: str, f: Mapping[str, Any]) -> bool:
+        ours = f.get("zone") == self.zone and f.get("slot") in self.slots
+        if name in ("Traded", "Served"):
+            terms = f["quantity_wh"], f["price_micros_per_kwh"], f["amount_micros"]
+            trade = Trade(
+                f["slot"], f["buyer"], f["seller"], *terms, market, f.get("fee_micros", 0), f.get("loss_micros", 0)
+            )
+            if market == "market":  # its payment shows in no event of its own, that of the others does
+                self._carry_trade(trade, 1)
+            if ours:
+                self.trades.append(trade)
+                self._carry_trade(trade, -1)
+        if ours and market == "market" and name == "OrderPlaced":
+            self.ordered.setdefault(f["slot"], set()).add(f["account"])
+        elif ours and name == "Cleared":
             price = f["price_micros_per_kwh"]
-            self.cleared[slot] = Cleared(price if f["quantity_wh"] else None, f["quantity_wh"])
-        elif name == "Traded":
-            amounts = f["quantity_wh"], f["price_micros_per_kwh"], f["amount_micros"]
-            self.trades.append(Trade(slot, f["buyer"], f["seller"], *amounts))
-        return True
+            self.cleared[f["slot"]] = Cleared(price if f["quantity_wh"] else None, f["quantity_wh"])
+        return ours
+
+    def _carry_trade(self, trade: Trade, sign: int) -> None:
+        """What the trade moved; a bill has no line for the grid, so its share is carried whatever the slot."""
+        costs = trade.fee_micros + trade.loss_micros
+        self._carry(trade.buyer, -sign * (trade.amount_micros + costs))
+        self._carry(trade.seller, sign * trade.amount_micros)
+        if sign > 0 and costs:
+            self.money_accounts.add("grid")
+            self._carry("grid", costs)
+
+    def _post(self, posting: Posting) -> None:
+        """A line of this day's bills: what its payment was carried as is no more."""
+        self.postings.append(posting)
+        self._carry(posting.account, -posting.amount_micros)
+
+    def _balancing(self, name: str, f: Mapping[str, Any]) -> bool:
+        ours = f.get("slot") in self.slots
+        if ours and name == "Activated":
+            terms = f["activated_wh"], f["price_micros_per_kwh"], f["amount_micros"]
+            self._post(Posting(f["slot"], f["account"], "flexibility", *terms))
+        return ours
 
     def _metering(self, name: str, f: Mapping[str, Any]) -> bool:
         if name != "Metered" or f["meter_operator"] != self.meter_operator or f["first_slot"] not in self.slots:
@@ -164,10 +214,11 @@ class DayBook:
         )
         return True
 
-    def _imbalance(self, name: str, f: Mapping[str, Any], settling: int | None) -> bool:
+    def _imbalance(self, name: str, f: Mapping[str, Any]) -> bool:
+        ours = f.get("slot") in self.slots
         if name == "Settled":
             self.history.setdefault(f["account"], {})[f["slot"]] = f["export_wh"] - f["import_wh"]
-            if f["slot"] in self.slots:
+            if ours:
                 row = Settlement(
                     f["slot"],
                     f["account"],
@@ -180,22 +231,48 @@ class DayBook:
                 self.settled.setdefault(row.slot, {})[row.account] = row
             else:
                 self._carry(f["account"], f["amount_micros"])
-        elif name == "ArrearsChanged" and settling is not None:
-            # What was left unpaid stays with the debtor; what is paid back by `pay_arrears` shows as a move instead.
-            if settling in self.slots:
-                self.arrears.append(Arrears(settling, f["account"], f["change_micros"]))
-            else:
-                self._carry(f["account"], f["change_micros"])
-        return f.get("slot") in self.slots
+        elif name == "Resettled":
+            self._carry(f["account"], f["difference_micros"])
+            if ours:
+                terms = f["imbalance_wh"], f["price_micros_per_kwh"], f["difference_micros"]
+                self._post(Posting(f["slot"], f["account"], f"re-settlement {f['run'] - 1}", *terms))
+        return ours
+
+    def _arrears(self, f: Mapping[str, Any], before: Sequence[Event], after: Sequence[Event]) -> bool:
+        """What a settlement left unpaid stays with the debtor; what is paid back by hand shows as a move just before."""
+        if before:
+            contract, name, move = before[-1]
+            paid = (contract, name) == ("payments", "Moved") and move["source"] == f["account"]
+            if paid and move["amount_micros"] == -f["change_micros"]:
+                return False
+        slot = next(
+            (e["slot"] for contract, name, e in after if (contract, name) == ("imbalance", "SlotSettled")), None
+        )
+        if slot is None or slot not in self.slots:
+            self._carry(f["account"], f["change_micros"])
+            return False
+        self.arrears.append(Arrears(slot, f["account"], f["change_micros"]))
+        return True
 
     def _certificates(self, name: str, f: Mapping[str, Any]) -> bool:
-        slot = f["interval_start_s"] // 900
-        if slot not in self.slots:
+        if name not in ("Issued", "Transferred", "Retired", "Ended") or f["interval_start_s"] // 900 not in self.slots:
             return False
+        slot = f["interval_start_s"] // 900
         if name == "Issued":
             certificate = Certificate(f["certificate_id"], f["device"], f["owner"], f["quantity_wh"])
             self.issued.setdefault(slot, []).append(certificate)
-        elif name == "Retired":
+        elif name == "Retired" and f.get("unit", "Wh") == "Wh":
             by_owner = self.retired.setdefault(slot, {})
             by_owner[f["owner"]] = by_owner.get(f["owner"], 0) + f["quantity_wh"]
+        return True
+
+    def _sold(self, f: Mapping[str, Any], before: Sequence[Event]) -> bool:
+        """A sale belongs to the slot of production, which the transfer of the same step tells."""
+        moved = [e for contract, name, e in before if (contract, name) == ("certificates", "Transferred")]
+        slot = moved[-1]["interval_start_s"] // 900
+        if slot not in self.slots or moved[-1].get("unit", "Wh") != "Wh":
+            return False
+        terms = f["quantity_wh"], f["price_micros_per_kwh"]
+        self._post(Posting(slot, f["buyer"], "certificates bought", *terms, -f["amount_micros"]))
+        self._post(Posting(slot, f["seller"], "certificates sold", *terms, f["amount_micros"]))
         return True

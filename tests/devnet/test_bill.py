@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import groupby
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devnet.bill import BillError, bills, check_bills
 from devnet.book import DayBook
+from tests.contracts.energy.network import METER_OPERATOR, STRANGER
+from tests.contracts.energy.walk import TRADERS
+from tests.gridbft.walked import Walked, walked
 
 SLOT = 1_000
 NAMES = ("ann", "bob", "cem")
@@ -77,3 +83,38 @@ def test_what_a_debtor_left_unpaid_is_a_line_of_its_bill() -> None:
     bill = next(bill for bill in bills(book) if bill.account == "ann")
     assert [line.amount_micros for line in bill.lines] == [-500, 200]
     check_bills([bill], {"ann": 10**12 - 300}, book.carried)
+
+
+def book_of_walk(network: Walked, slots: range) -> DayBook:
+    book = DayBook("a", slots, METER_OPERATOR)
+    for _, made in groupby(network.told, key=lambda event: event.height):
+        book.absorb(tuple((event.contract, event.name, event.fields) for event in made))
+    return book
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([range(4), range(1, 3), range(3, 9)]))
+@settings(max_examples=10, deadline=None)
+def test_bills_of_any_day_of_a_walk_over_all_contracts_are_the_change_of_the_balance(seed: int, slots: range) -> None:
+    network = walked(seed, calls=400)
+    book = book_of_walk(network, slots)
+    made = bills(book)
+    check_bills(made, {account: network.money(account) for account in (*TRADERS, STRANGER)}, book.carried)
+    assert {bill.account for bill in made} == set(TRADERS)
+    assert {line.slot for bill in made for line in bill.lines} <= set(slots)
+
+
+def test_bills_of_walks_have_lines_of_every_contract() -> None:
+    lines: Counter[str] = Counter()
+    for seed in range(16):
+        lines.update(line.what for bill in bills(book_of_walk(walked(seed, 400), range(4))) for line in bill.lines)
+    wanted = {
+        "bought",
+        "bought, continuous",
+        "bought, bilateral",
+        "bought, resort",
+        "sold, resort",
+        "grid fee",
+        "losses",
+    }
+    wanted |= {"flexibility", "certificates bought", "certificates sold", "imbalance, long", "imbalance, short"}
+    assert wanted | {"re-settlement 1", "left unpaid"} <= set(lines)
