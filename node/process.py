@@ -15,6 +15,7 @@ import structlog
 from chain.kv import KV
 from chain.ledger import Ledger
 from chain.leveldb import LevelKV
+from chain.protocol import KNOWN
 from chain.store import BlockStore
 from chain.system import MEMBERS, read_members
 from consensus.timeouts import Timeouts
@@ -109,12 +110,12 @@ class Node:
     PortTakenError or UnknownProtocolError, each with a sentence for the operator.
     """
 
-    def __init__(self, loaded: LoadedHome, speech: Speech = SPEECH) -> None:
+    def __init__(self, loaded: LoadedHome, speech: Speech = SPEECH, protocols: frozenset[int] = KNOWN) -> None:
         with ExitStack() as undo:
-            self._build(loaded, undo, speech)
+            self._build(loaded, undo, speech, protocols)
             self._undo = undo.pop_all()
 
-    def _build(self, loaded: LoadedHome, undo: ExitStack, speech: Speech) -> None:
+    def _build(self, loaded: LoadedHome, undo: ExitStack, speech: Speech, protocols: frozenset[int]) -> None:
         home, genesis, config = loaded.home, loaded.genesis, loaded.config
         self.config = config
         self.changes_key = False  # `run` has ended because the next key's time has come (see node/rotation.py)
@@ -123,7 +124,7 @@ class Node:
         undo.callback(HomeLock(home).release)
         kv: KV = LevelKV(home.db)
         undo.callback(kv.close)
-        ledger = Ledger(kv, MeteredRuntime(ed25519.verify), genesis, ed25519.verify)
+        ledger = Ledger(kv, MeteredRuntime(ed25519.verify), genesis, ed25519.verify, protocols)
         wal, recovered = WriteAheadLog.open(home.wal)
         undo.callback(wal.close)
         if recovered.torn_bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 
 from chain.genesis import ChainParams, Genesis, Member, build_genesis, dump_genesis
+from chain.protocol import KNOWN
 from chain.tx import TxCall
 from contracts.runtime.codec import encode
 from gridbft.v1 import client_pb2 as pb
@@ -120,10 +121,10 @@ class Running:
         return response
 
 
-async def start(home: Path, speech: Speech = SPEECH, **changed: Any) -> Running:
-    """`speech`: as if it were another release of the program."""
+async def start(home: Path, speech: Speech = SPEECH, protocols: frozenset[int] = KNOWN, **changed: Any) -> Running:
+    """`speech` and `protocols`: as if it were another release of the program."""
     loaded = load_home(home)
-    node = Node(replace(loaded, config=replace(loaded.config, **changed)), speech)
+    node = Node(replace(loaded, config=replace(loaded.config, **changed)), speech, protocols)
     task = asyncio.create_task(node.run())
     channel: Any = grpc.aio.insecure_channel(loaded.config.client_address)
     running = Running(node, task, client_pb2_grpc.LedgerServiceStub(channel), channel)
