@@ -121,8 +121,12 @@ class Running:
         return response
 
 
-async def start(home: Path, speech: Speech = SPEECH, protocols: frozenset[int] = KNOWN, **changed: Any) -> Running:
-    """`speech` and `protocols`: as if it were another release of the program."""
+async def start(home: Path, **changed: Any) -> Running:
+    return await start_release(home, SPEECH, KNOWN, **changed)
+
+
+async def start_release(home: Path, speech: Speech, protocols: frozenset[int], **changed: Any) -> Running:
+    """As if it were another release of the program."""
     loaded = load_home(home)
     node = Node(replace(loaded, config=replace(loaded.config, **changed)), speech, protocols)
     task = asyncio.create_task(node.run())

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.protocol import UnknownProtocolError
+from chain.protocol import KNOWN, UnknownProtocolError
 from gridbft.v1 import client_pb2 as pb
 from gridbft.v1 import peer_pb2
 from gridbft.wallet import Wallet
 from node import ed25519
 from node.certs import certificate_digest
 from node.hello import SPEECH, Speech, Stranger, check_hello, make_hello
-from tests.node.localnet import Localnet, running, start, until
+from tests.node.localnet import Localnet, running, start_release, until
 from tests.node.test_members import FAST, decide, height
 from tests.node.test_peers import CHAIN, _party
 
@@ -78,7 +78,7 @@ def test_a_network_of_two_releases_decides_while_its_nodes_are_upgraded_one_by_o
             wallet = Wallet.from_seed(b"\x0a" * 32)
             for nonce, home in enumerate(net.homes):
                 await nodes[nonce].stop()
-                nodes[nonce] = await start(home, newer, **fast)
+                nodes[nonce] = await start_release(home, newer, KNOWN, **fast)
                 raw = net.tx(wallet, nonce)
                 response = await nodes[nonce].stub.Submit(pb.SubmitRequest(tx=raw, wait=True), timeout=20)
                 assert not response.verdict.code
@@ -94,7 +94,7 @@ def test_validators_without_the_new_rules_stop_before_them_and_go_on_with_the_ne
     async def scenario() -> None:
         net = Localnet.make(tmp_path, 4)
         old, new = frozenset({1}), frozenset({1, 2})
-        nodes = [await start(home, protocols=new if n == 0 else old, **FAST) for n, home in enumerate(net.homes)]
+        nodes = [await start_release(home, SPEECH, new if n == 0 else old, **FAST) for n, home in enumerate(net.homes)]
         begins = 40
         await decide(net, nodes, "propose_protocol", 2, begins)
         for node in nodes[1:]:
@@ -104,7 +104,7 @@ def test_validators_without_the_new_rules_stop_before_them_and_go_on_with_the_ne
             node.node.close()
         assert height(nodes[0]) == begins - 1
 
-        nodes[1:] = [await start(home, protocols=new, **FAST) for home in net.homes[1:]]
+        nodes[1:] = [await start_release(home, SPEECH, new, **FAST) for home in net.homes[1:]]
         await until(lambda: all(height(n) >= begins + 3 for n in nodes))
         headers = [nodes[0].node.host.ledger.store.header(h) for h in range(begins - 2, begins + 3)]
         assert [h[0].version for h in headers if h is not None] == [1, 1, 2, 2, 2]
