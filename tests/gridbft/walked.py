@@ -27,7 +27,9 @@ class Walked(Network):
         made = self.world.events[before:]
         self.told += [self._told(height, number, event) for number, event in enumerate(made)]
         if (contract, function) == ("metering", "submit"):
-            self.rows += [Row(*row[:5], f"{height:064x}", sender, (height, 0)) for row in args[0]]
+            for meter, slot, import_wh, export_wh, quality in args[0]:
+                reading = meter, slot, import_wh, export_wh, quality
+                self.rows.append(Row(*reading, f"{height:064x}", sender, (height, 0)))
         return result
 
     def _told(self, height: int, number: int, event: Any) -> Happened:
