@@ -31,6 +31,16 @@ readings (`metering.submit`, `metering.submit_signed`), settlement (`imbalance.p
 the slot in market, metering and balancing), corrected readings and `imbalance.settle` again, certificates
 (`certificates.issue`, `transfer`, `lock`, `buy`, `retire`, only for a closed slot).
 
+Energy of a kind. An attribute is asked for in one of two ways; either way a seller that does not match is never traded with.
+
+- In the call auction by the zone: an operator makes one known for renewable energy (`grid.set_zone("green", "renewable", "")`)
+  or for one feeder's (`grid.set_zone("feeder 7 only", "feeder", "feeder 7")`). Who buys there (`market.place_order("green",
+  slot, "buy", ...)`) is matched only with sellers whose every producing meter is renewable, or who are connected to that
+  feeder; others are refused at the door (NOT_RENEWABLE, NOT_ON_THE_FEEDER). The product has a price of its own. Such a
+  zone is a label, not a place: it needs no transfer capacity, and position, envelope and imbalance count over all zones.
+- Before the gate by the order: `continuous.place(zone, slot, "buy", ..., "renewable")` or `"feeder"` (the buyer's own) passes over
+  resting offers that do not match, however cheap, and rests until one comes that does.
+
 This page is written by `python -m tests.contracts.energy.reference` from the sources.
 """
 
