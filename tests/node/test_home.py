@@ -140,4 +140,4 @@ def test_an_encrypted_node_key_is_unlocked_by_the_file_that_the_configuration_na
     (home.path / "words").write_text("of the node\n")
     (home.path / "words").chmod(0o600)
     home.config.write_text(home.config.read_text().replace('passphrase_file = ""', 'passphrase_file = "words"'))
-    assert load_home(home.path, lambda file: find_passphrase(file, {})).wallet.address == wallet.address
+    assert load_home(home.path, lambda file: find_passphrase(file, {})).wallet.public_key == wallet.public_key
