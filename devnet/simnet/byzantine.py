@@ -315,6 +315,7 @@ class Byzantine(Machine):
         signature = self._sign(proposal_sign_bytes(self.world.genesis.chain_id, unsigned))
         signed = replace(unsigned, signature=signature)
         self.world.witness.proposal(signed)
+        self.world.witness.heard.add(signed.signature)
         self.send_bytes(to, wire(proposal=pb.ProposedBlock(proposal=proposal_to_wire(signed), block=block.raw)))
 
     def signed_vote(self, vote: Vote) -> Vote:
@@ -323,6 +324,7 @@ class Byzantine(Machine):
 
     def send_votes(self, to: list[Machine], vote: Vote) -> None:
         self.world.witness.vote(vote)
+        self.world.witness.heard.add(vote.signature)
         self.send_bytes(to, wire(votes=pb.VoteBatch(votes=[vote_to_wire(vote)])))
 
     def send_bytes(self, to: list[Machine], raw: bytes) -> None:

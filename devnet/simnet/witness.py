@@ -22,30 +22,34 @@ class Charge:
 
 @dataclass(slots=True)
 class Witness:
-    """Sees every signature that leaves a machine, whoever it reaches. Every validator has a power of 1."""
+    """Sees every signature that leaves a machine, and which of them reach another. Every validator has a power of 1.
+
+    A signature that was lost on the way for good is nobody's to show: it counts as given, but charges nobody.
+    """
 
     validators: int
     votes: dict[Slot, dict[ValidatorId, list[Value]]] = field(default_factory=dict)
     proposals: dict[tuple[int, int, ValidatorId], list[tuple[bytes, int]]] = field(default_factory=dict)
     offered: set[bytes] = field(default_factory=set)  # ids of blocks that somebody signed a proposal for
-    doubled: set[ValidatorId] = field(default_factory=set)
+    heard: set[bytes] = field(default_factory=set)  # signatures that reached another machine
+    _signatures: dict[object, set[bytes]] = field(default_factory=dict)
 
     def vote(self, vote: Vote) -> None:
         by_validator = self.votes.setdefault((vote.height, vote.round, vote.kind), {})
         values = by_validator.setdefault(vote.validator, [])
+        said = (vote.height, vote.round, vote.kind, vote.validator, vote.block_id)
+        self._signatures.setdefault(said, set()).add(vote.signature)
         if vote.block_id not in values:
             values.append(vote.block_id)
-            if len(values) > 1:
-                self.doubled.add(vote.validator)
 
     def proposal(self, proposal: Proposal) -> None:
         said = self.proposals.setdefault((proposal.height, proposal.round, proposal.proposer), [])
         offer = (proposal.block_id, int(proposal.pol_round))
         self.offered.add(proposal.block_id)
+        offered = (proposal.height, proposal.round, proposal.proposer, offer)
+        self._signatures.setdefault(offered, set()).add(proposal.signature)
         if offer not in said:
             said.append(offer)
-            if len(said) > 1:
-                self.doubled.add(proposal.proposer)
 
     # --- charges ---------------------------------------------------------------------------------------------------
 
@@ -56,11 +60,14 @@ class Witness:
     def _double_signatures(self) -> Iterator[Charge]:
         for (height, round_, kind), by_validator in self.votes.items():
             for validator, values in by_validator.items():
-                if len(values) > 1:
+                if sum(self._was_heard((height, round_, kind, validator, v)) for v in values) > 1:
                     yield Charge(validator, "doubly signed", f"two {kind.name.lower()}s at {height}/{round_}")
         for (height, round_, proposer), said in self.proposals.items():
-            if len(said) > 1:
+            if sum(self._was_heard((height, round_, proposer, offer)) for offer in said) > 1:
                 yield Charge(proposer, "doubly signed", f"two proposals at {height}/{round_}")
+
+    def _was_heard(self, said: object) -> bool:
+        return not self._signatures.get(said, set()).isdisjoint(self.heard)
 
     def _unfounded_precommits(self) -> Iterator[Charge]:
         """L36, L44, L61: a precommit follows a quorum of prevotes of its round; one for a block, a quorum for that block."""

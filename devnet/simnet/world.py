@@ -190,6 +190,10 @@ class World:
     def _arrive(self, sender: str, other: Machine, life: int, event: Event) -> None:
         if other.life == life and other.running:
             self.note(other, f"{type(event).__name__} from {sender}")
+            if isinstance(event, VotesReceived):
+                self.witness.heard.update(vote.signature for vote in event.votes)
+            elif isinstance(event, ProposalReceived):
+                self.witness.heard.add(event.proposal.signature)
             other.deliver(event)
 
     def _arrive_raw(self, sender: Machine, other: Machine, life: int, raw: bytes) -> None:

@@ -14,8 +14,9 @@ A, B = BlockId(b"a" * 32), BlockId(b"b" * 32)
 
 
 def witness(*votes: tuple[VoteKind, int, BlockId | None, int]) -> Witness:
-    """Of four validators; votes are (kind, round, block, who)."""
+    """Of four validators; votes are (kind, round, block, who), and all of them reached somebody."""
     seen = Witness(4)
+    seen.heard.add(b"")
     for kind, round_, block_id, who in votes:
         seen.vote(Vote(kind, Height(1), Round(round_), block_id, IDS[who]))
     return seen
@@ -69,3 +70,10 @@ def test_a_precommit_needs_a_quorum_of_prevotes_for_its_block() -> None:
     assert {c.kind for c in witness(*prevotes(0, A, 0, 1), *precommits(0, A, 0)).charges()} == {"hasty"}
     assert {c.kind for c in witness(*prevotes(0, A, 0, 1), *precommits(0, None, 0)).charges()} == {"hasty"}
     assert witness(*prevotes(0, A, 0, 1), *prevotes(0, None, 2), *precommits(0, None, 0)).charges() == []
+
+
+def test_a_signature_that_reached_nobody_charges_nobody() -> None:
+    seen = witness(*prevotes(0, A, 0), *prevotes(0, B, 0))
+    assert [c.kind for c in seen.charges()] == ["doubly signed"]
+    seen.heard.clear()
+    assert seen.charges() == []
