@@ -194,3 +194,68 @@ def test_parts_are_worked_out_in_the_order_of_the_source(function: str, result: 
     world.deploy("c", HOST + STATE + ORDER)
     assert world.call("c", function) == result
     assert [event.fields for event in world.events] == ([{"a": 2, "b": "ca", "c": 1}] if function == "fields" else [])
+
+
+AUGMENTED = """
+@export
+def f(n: int) -> list[int]:
+    x: Any = n
+    x += 3
+    x *= 3
+    x -= 1
+    x //= 2
+    x %= 7
+    x **= 3
+    x <<= 2
+    x |= 1
+    x ^= 6
+    x &= 255
+    x >>= 1
+    xs = [n, n, n, n, n, n]
+    xs[0] += 2
+    xs[1] *= 3
+    xs[2] -= 9
+    xs[3] **= 2
+    xs[4] |= 8
+    xs[5] %= 3
+    d = {"a": [n], "b": [n]}
+    d["a"] += [1]
+    d["b"] += (2, 3)
+    return xs + d["a"] + d["b"] + [x]
+"""
+
+
+def test_every_augmented_assignment_is_its_own_operator_whatever_is_known_of_the_operands() -> None:
+    world = TwinWorld()
+    world.deploy("c", HOST + AUGMENTED)
+    for n in (5, 0, -4):
+        result = world.call("c", "f", n)
+        assert result[:6] == [n + 2, n * 3, n - 9, n**2, n | 8, n % 3]
+        assert result[6:11] == [n, 1, n, 2, 3]
+        assert result[11] == ((((((n + 3) * 3 - 1) // 2 % 7) ** 3 << 2 | 1) ^ 6) & 255) >> 1
+
+
+@pytest.mark.parametrize("text", ["x: int = 5", "x = 5", "x: int = 2 + 3"])
+def test_a_constant_may_say_its_type(text: str) -> None:
+    assert checked(module(text).encode()).constants == {"x": 5}
+
+
+@pytest.mark.parametrize(
+    ("missing", "text"),
+    [
+        ("NamedTuple", 'R = NamedTuple("R", [("a", int)])'),
+        ("Map", 'm: Map[str, int] = Map("m")'),
+        ("Value", 'v: Value[int] = Value("v", 0)'),
+        ("view", "@view\ndef g() -> int:\n    return 1"),
+        ("emit", "def g() -> None:\n    emit('X')"),
+        ("require", "def g() -> None:\n    require(1, 'X')"),
+        ("fail", "def g() -> None:\n    fail('X')"),
+        ("ctx", "def g() -> int:\n    return ctx.height"),
+        ("call", "def g() -> None:\n    call('a', 'b')"),
+        ("sha256", "def g() -> bytes:\n    return sha256(b'')"),
+    ],
+)
+def test_what_is_used_is_imported_first(missing: str, text: str) -> None:
+    source = f"from contracts.host import export\n{text}\n@export\ndef f() -> int:\n    return 1\n"
+    assert "IMPORT" in {e.code for e in check(source.encode())[1]}
+    assert check(source.replace("import export", f"import export, {missing}").encode())[1] == []
