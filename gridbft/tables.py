@@ -15,7 +15,7 @@ from gridbft.history import Happened
 from gridbft.money import TRADES
 from gridbft.records import BlockEvents
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: activations; charges, flags and carbon units among certificates
 SLOT_MS = 900_000
 
 INT, TEXT, TIME = "int64", "string", "timestamp[ms, UTC]"
@@ -88,15 +88,30 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("amount_micros", INT, "received if positive; of the run as a whole"),
         Column("posted_micros", INT, "what this run moved: the difference to the run before"),
     ),
+    "activations": (
+        _HEIGHT,
+        _TIME,
+        _TX,
+        *_SLOT,
+        Column("account", TEXT, "participant whose flexibility was ordered"),
+        Column("activated_wh", INT, "upward is positive"),
+        Column("price_micros_per_kwh", INT, "what the operator pays"),
+        Column("amount_micros", INT, "received by the account, paid if negative"),
+        Column("reference", TEXT, "the operator's own"),
+    ),
     "certificates": (
         _HEIGHT,
         _TIME,
         _TX,
-        Column("event", TEXT, "what happened: Issued, Transferred, Retired and others"),
+        Column(
+            "event",
+            TEXT,
+            "what happened: Issued, CarbonIssued, Transferred, LockedForSale, Sold, Retired, Ended, Flagged..",
+        ),
         Column("certificate_id", INT, "the certificate after the event"),
         Column("parent", INT, "the certificate that it was split from"),
         Column("retirement_id", INT, "of a retirement"),
-        Column("device", TEXT, "code of the production meter"),
+        Column("device", TEXT, "code of the production meter, carbon/PROJECT, or (Charged) the storage device"),
         Column("technology", TEXT, "kind of the device"),
         Column("interval_start", TIME, "begin of production"),
         Column("interval_end", TIME, "end of production"),
@@ -160,7 +175,25 @@ def add_event(rows: Rows, event: Happened) -> None:
         times = {
             f"interval_{end}": f[f"interval_{end}_s"] * 1000 for end in ("start", "end") if f"interval_{end}_s" in f
         }
-        rows["certificates"].append(_picked("certificates", {**head, "event": event.name, **times, **f}))
+        rows["certificates"].append(_picked("certificates", {**head, "event": event.name, **times, **_named(event)}))
+    elif event.kind == ("certificates", "Charged") or event.kind == ("certificates", "Flagged"):
+        rows["certificates"].append(_picked("certificates", {**head, "event": event.name, **_named(event)}))
+    elif event.kind == ("balancing", "Activated"):
+        rows["activations"].append(_picked("activations", {**head, **_slot(f["slot"]), **f}))
+
+
+def _named(event: Happened) -> dict[str, Any]:
+    """A certificate event's fields by the names of the table's columns."""
+    f = dict(event.fields)
+    match event.name:
+        case "CarbonIssued":
+            f |= {"quantity_wh": f["quantity_kg"], "technology": f["methodology"], "unit": "kgCO2e"}
+        case "Sold":
+            f |= {"source": f["seller"], "owner": f["buyer"]}
+        case "Flagged":
+            start = f["slot"] * SLOT_MS
+            f |= {"quantity_wh": f["over_wh"], "interval_start": start, "interval_end": start + SLOT_MS}
+    return f
 
 
 def add_readings(rows: Rows, readings: Iterable[Row], time_ms: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gridbft.ground import Row
@@ -21,7 +21,15 @@ _SHOWN = (
     "quantity_wh",
     "how",
     "reason",
+    "seller",
+    "buyer",
+    "price_micros_per_kwh",
+    "amount_micros",
+    "storage",
+    "stored_wh",
+    "over_wh",
 )
+_OF_A_CERTIFICATE = ("LockedForSale", "Unlocked", "Sold")  # they name a certificate, and not its units
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,11 @@ class Way:
     slots: range
     units: range
     events: tuple[Happened, ...]
+
+    @property
+    def is_carbon(self) -> bool:
+        """Units of 1 kg CO2e of a project, which has no meter; `slots` are then those of its year."""
+        return self.device.startswith("carbon/")
 
     @property
     def retired_wh(self) -> int:
@@ -49,13 +62,58 @@ class Way:
 
 def trace(events: Iterable[Happened], certificate_id: int) -> Way | None:
     """None where no event tells of such a certificate. `events` are those of the certificates contract, oldest first."""
-    told = [e for e in events if e.contract == "certificates" and {"device", "unit_start", "unit_end"} <= set(e.fields)]
+    told = _with_units(e for e in events if e.contract == "certificates")
     birth = next((e for e in told if e.fields.get("certificate_id") == certificate_id), None)
     if birth is None:
         return None
     device, units = birth.fields["device"], units_of(birth)
-    mine = tuple(e for e in told if e.fields["device"] == device and len(overlap(units_of(e), units)) > 0)
-    return Way(certificate_id, device, _slots(mine[0]), units, mine)
+    flagged = {(device, slot) for slot in _slots(birth)}
+    mine = tuple(
+        e
+        for e in told
+        if (e.fields["device"] == device and len(overlap(units_of(e), units)) > 0)
+        or (e.name == "Flagged" and (e.fields["device"], e.fields["slot"]) in flagged)
+    )
+    return Way(certificate_id, device, _slots(birth), units, mine)
+
+
+def _with_units(events: Iterable[Happened]) -> list[Happened]:
+    """Every event about units, with `device`, `unit_start` and `unit_end`: of a sale those that the certificate then had,
+    of what was charged into a storage device those that were retired for it. A flag has no units."""
+    told: list[Happened] = []
+    has: dict[int, tuple[str, int, int]] = {}  # certificate -> device and units
+    retired: dict[int, tuple[str, int, int]] = {}
+    for e in events:
+        f = e.fields
+        if {"device", "unit_start", "unit_end"} <= set(f):
+            units = f["device"], f["unit_start"], f["unit_end"]
+            if e.name in ("Retired", "Ended"):
+                _takes(has, f["certificate_id"], units)
+                retired[f.get("retirement_id", 0)] = units
+            else:
+                if f.get("parent", f["certificate_id"]) != f["certificate_id"]:
+                    _takes(has, f["parent"], units)
+                has[f["certificate_id"]] = units
+            told.append(e)
+        elif e.name in _OF_A_CERTIFICATE and f["certificate_id"] in has:
+            told.append(_completed(e, has[f["certificate_id"]], {}))
+        elif e.name == "Charged" and f["retirement_id"] in retired:
+            told.append(_completed(e, retired[f["retirement_id"]], {"storage": f["device"]}))
+        elif e.name == "Flagged":
+            told.append(_completed(e, (f["device"], 0, 0), {}))
+    return told
+
+
+def _takes(has: dict[int, tuple[str, int, int]], certificate_id: int, units: tuple[str, int, int]) -> None:
+    """What is given, used or ended are always the first units."""
+    if certificate_id in has:
+        device, _, end = has[certificate_id]
+        has[certificate_id] = (device, units[2], end)
+
+
+def _completed(event: Happened, units: tuple[str, int, int], more: Mapping[str, Any]) -> Happened:
+    told = {"device": units[0], "unit_start": units[1], "unit_end": units[2]}
+    return replace(event, fields={**event.fields, **more, **told})
 
 
 def units_of(event: Happened) -> range:
@@ -79,7 +137,8 @@ def way_record(way: Way, readings: Sequence[Row]) -> dict[str, Any]:
     return {
         "certificate_id": way.certificate_id,
         "device": way.device,
-        "technology": issued.get("technology", ""),
+        "technology": issued.get("technology", issued.get("methodology", "")),
+        "unit": issued.get("unit", "kgCO2e" if way.is_carbon else "Wh"),
         "location": issued.get("location", ""),
         "interval_start_s": issued["interval_start_s"],
         "interval_end_s": issued["interval_end_s"],

@@ -23,7 +23,7 @@ STRETCH_HEIGHTS = 20_000
 STRETCH_ROWS = 500_000
 _PAGE = 1_000
 _TRIES = 20
-_FUNDS = ("market", "imbalance", "neutrality")
+_FUNDS = ("market", "imbalance", "neutrality", "grid")
 
 
 @click.command()
@@ -106,6 +106,10 @@ def _begin(folder: Path, chain_id: str, from_height: int | None, earliest: int) 
         return ExportState(chain_id, first, first)
     if state.chain_id != chain_id:
         raise ExportError(f"{folder} holds an export of {state.chain_id}, the node is of {chain_id}")
+    if state.next_height < earliest:
+        raise ExportError(
+            f"{folder} goes on at height {state.next_height}, the node keeps no block before {earliest}: ask another node"
+        )
     if from_height is not None and from_height != state.next_height:
         raise ExportError(
             f"{folder} holds heights {state.first_height} to {state.next_height - 1} already: leave --from-height out to "

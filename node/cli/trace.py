@@ -45,9 +45,12 @@ async def _traced(network: Network, certificate_id: int) -> dict[str, Any]:
         async for block in blocks(client, max(1, status.earliest_height), status.height, ("certificates", "metering")):
             events.extend(happened(block))
         way = find_way(events, certificate_id)
+        first = max(1, status.earliest_height)
         if way is None:
-            raise InputError(f"there is no certificate {certificate_id}")
-        return way_record(way, standing_readings(way, await _rows(client, way, events)))
+            kept = f" in what the node keeps, which begins at height {first}" if first > 1 else ""
+            raise InputError(f"there is no certificate {certificate_id}{kept}")
+        readings = [] if way.is_carbon else await _rows(client, way, events)
+        return {**way_record(way, standing_readings(way, readings)), "from_height": first}
 
 
 async def _rows(client: Client, way: Way, events: list[Happened]) -> list[Row]:
@@ -80,12 +83,26 @@ def _print(record: dict[str, Any]) -> None:
         told = f"metered {r['export_wh']} Wh export in slot {r['slot']}, {r['quality']}, by {r['signed_by']}"
         tree.add(escape(f"{told}  (height {r['height']}, {r['tx_id']})"))
     for e in record["history"]:
-        people = ", ".join(
-            f"{n} {e[n]}" for n in ("source", "owner", "beneficiary", "purpose", "how", "reason") if n in e
+        names = (
+            "source",
+            "owner",
+            "seller",
+            "buyer",
+            "price_micros_per_kwh",
+            "amount_micros",
+            "beneficiary",
+            "purpose",
         )
-        units = f"units {e['unit_start']} to {e['unit_end']} as certificate {e.get('certificate_id')}"
+        people = ", ".join(f"{n} {e[n]}" for n in (*names, "how", "reason", "storage", "over_wh") if e.get(n))
+        units = f"units {e['unit_start']} to {e['unit_end']}" if e["unit_end"] else "the device"
+        units += f" as certificate {e['certificate_id']}" if "certificate_id" in e else ""
         tree.add(escape(f"{e['event']}: {units}, {people}  (height {e['height']}, {e['tx_id']})"))
-    ended = f"{record['ended_wh']} Wh ended, " if record["ended_wh"] else ""
-    tree.add(f"{record['retired_wh']} Wh retired, {ended}{record['unretired_wh']} Wh not retired")
+    unit = record["unit"]
+    ended = f"{record['ended_wh']} {unit} ended, " if record["ended_wh"] else ""
+    tree.add(f"{record['retired_wh']} {unit} retired, {ended}{record['unretired_wh']} {unit} not retired")
+    if record["from_height"] > 1:
+        tree.add(
+            f"the node keeps no block before height {record['from_height']}: what happened earlier is missing here"
+        )
     console = Console()
     (console if console.is_terminal else Console(width=240)).print(tree)

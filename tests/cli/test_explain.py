@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chain.genesis import build_genesis, dump_genesis
+from chain.pruning import prune
 from gridbft.blocking import BlockingClient
 from node.cli import main
 from tests.gridbft.chain_node import ChainNode
@@ -146,3 +147,46 @@ def test_fees_flexibility_groups_and_re_settlements_add_up_to_the_money_too(
         assert [reason["label"] for reason in again["because"]] == ["metered", "price", "balance group"]
     else:
         assert "activated" in labels
+
+
+def test_fees_are_told_with_the_grid_s_rates_and_deposits_beside_the_bill(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ChainNode(varied_chain()) as node:
+        found = record(node, BOB)
+        fees = [leaf for leaf in leaves(found) if leaf["label"] == "grid fee"]
+        assert {fee["fee_micros_per_kwh"] for fee in fees} == {10_007}
+        assert found["besides"]["amount_micros"] == 0  # the genesis' deposits are no events
+        grid = record(node, "grid")
+        assert grid["amount_micros"] == -sum(
+            leaf["amount_micros"] for leaf in leaves(found) if leaf["label"] in ("grid fee", "losses")
+        )
+        assert record(node, "neutrality")["money"]["checked"]
+
+
+def test_a_node_that_pruned_explains_what_it_keeps_and_says_what_is_missing(folder: Path) -> None:
+    chain = market_chain.__wrapped__()
+    height = chain.ledger.head.height
+    with ChainNode(chain) as node:
+        whole = {account: leaves(record(node, account)) for account in (ALICE, BOB)}
+        explained = 0
+        for first in range(2, height - 3):
+            prune(chain.kv, keep=height - first + 1)
+            for account in (ALICE, BOB):
+                kept = [leaf["amount_micros"] for leaf in whole[account] if leaf["height"] >= first]
+                result = bill(node, account, "--json")
+                if not kept:
+                    assert (result.exit_code, "there is no bill" in result.stderr) == (2, True)
+                    continue
+                explained += 1
+                found = json.loads(result.stdout.strip().splitlines()[-1])
+                assert (found["from_height"], found["money"]) == (first, {"checked": False})
+                assert [leaf["amount_micros"] for leaf in leaves(found)] == kept
+                assert found["because"][0] == {
+                    "label": "missing",
+                    "before_height": first,
+                    "what": "whatever happened before this height: the node keeps no earlier block",
+                }
+                if first % 5 == 0:
+                    assert f"keeps no block before height {first}" in bill(node, account).stdout
+        assert explained > 10

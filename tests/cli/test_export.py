@@ -17,7 +17,7 @@ from gridbft.tables import TABLES, empty_rows
 from node.cli import main
 from tests.chain.network import Chain, genesis
 from tests.gridbft.chain_node import ChainNode
-from tests.gridbft.energy_chain import ALICE, BOB, SLOT, market_chain
+from tests.gridbft.energy_chain import ALICE, BOB, SLOT, market_chain, varied_chain
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +65,13 @@ def test_every_table_says_what_the_chain_says(tmp_path: Path, node: ChainNode) -
 
 
 def test_the_files_have_the_documented_schema(tmp_path: Path, node: ChainNode) -> None:
-    export(node.address, tmp_path)
-    documented = json.loads((tmp_path / "schema.json").read_text())["tables"]
+    with ChainNode(varied_chain()) as other:  # it has flexibility and no certificates
+        for serving in (node, other):
+            export(serving.address, tmp_path / str(serving is node))
+    documented = json.loads((tmp_path / "True" / "schema.json").read_text())["tables"]
     assert set(documented) == set(TABLES)
     for name, columns in documented.items():
-        found = pq.read_schema(next((tmp_path / name).glob("*.parquet")))
+        found = pq.read_schema(next(tmp_path.glob(f"*/{name}/*.parquet")))
         assert found.names == [c["name"] for c in columns]
         assert found.equals(arrow_schema(name))
         assert [f.metadata[b"meaning"].decode() for f in found] == [c["meaning"] for c in columns]

@@ -113,7 +113,7 @@ class ChainNode(Unserved):
             block_id=head.block_id,
             state_root=head.state_root,
             time_ms=head.time_ms,
-            earliest_height=1,
+            earliest_height=self.ledger.store.earliest(),
         )
 
     def ListContracts(self, request: wire.ListContractsRequest, context: Any) -> wire.ListContractsResponse:  # noqa: N802
