@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chain.block import Block
@@ -29,12 +29,16 @@ class _Asked:
     last: int
     since_ms: int
 
+    def is_answered_by(self, blocks: Sequence[tuple[Block, Commit]]) -> bool:
+        return not blocks or self.first <= blocks[0][0].header.height <= self.last
+
 
 class Catchup:
     """At most one request to a peer at a time, over disjoint ranges, from all peers that claim to be ahead."""
 
     def __init__(self) -> None:
         self._asked: dict[PeerId, _Asked] = {}
+        self._overdue: dict[PeerId, _Asked] = {}  # the last that we gave up: over a slow line its answer may still come
         self._fetched: dict[int, Fetched] = {}
         self._failed: dict[PeerId, int] = {}
         self._resting: dict[PeerId, int] = {}  # until when
@@ -46,9 +50,9 @@ class Catchup:
         self._now_ms = now_ms
         self._resting = {p: until for p, until in self._resting.items() if now_ms < until <= now_ms + REST_MS}
         self._fetched = {h: f for h, f in self._fetched.items() if h >= height}
-        self._asked = {
-            p: a for p, a in self._asked.items() if a.last >= height and 0 <= now_ms - a.since_ms < PATIENCE_MS
-        }
+        given_up = {p: a for p, a in self._asked.items() if not 0 <= now_ms - a.since_ms < PATIENCE_MS}
+        self._overdue = {p: a for p, a in {**self._overdue, **given_up}.items() if a.last >= height}
+        self._asked = {p: a for p, a in self._asked.items() if a.last >= height and p not in given_up}
         ahead = {p: s.height - 1 for p, s in peers.items() if s is not None and s.height > height}
         if not ahead:
             return []
@@ -82,7 +86,11 @@ class Catchup:
 
     def received(self, peer: PeerId, blocks: tuple[tuple[Block, Commit], ...], height: int) -> None:
         """Keeps what was asked for; an answer that gives nothing new counts against the peer."""
-        asked = self._asked.pop(peer, None)
+        asked = self._asked.get(peer)
+        if asked is not None and asked.is_answered_by(blocks):
+            del self._asked[peer]
+        else:
+            asked = self._overdue.pop(peer, None)
         if asked is None:
             return
         before = len(self._fetched)
@@ -99,6 +107,7 @@ class Catchup:
     def forget(self, peer: PeerId) -> None:
         """Drops all that a peer sent or was asked for: it is gone, or it lied."""
         self._asked.pop(peer, None)
+        self._overdue.pop(peer, None)
         self._fail(peer)
         self._fetched = {h: f for h, f in self._fetched.items() if f.peer != peer}
 

@@ -28,7 +28,8 @@ from chain.snapshot import (
 from chain.store import HEAD, RESTORING
 from chain.system import VALIDATORS
 from chain.wire import decode_commit, encode_commit
-from consensus.types import CommitEntry, CommitStatus
+from consensus.proposer import order
+from consensus.types import CommitEntry, CommitStatus, Height
 from contracts.runtime.engine import MeteredRuntime
 from node.ed25519 import verify
 from tests.chain.network import Chain, genesis, pay
@@ -104,6 +105,19 @@ def test_a_restored_node_can_propose_at_once() -> None:
     block = joined.propose()
     assert block.header.height == 4
     assert joined.ledger.fault(block) is None
+
+
+def test_whose_turn_it_is_comes_with_the_proven_state() -> None:
+    """A node that began from a snapshot and guessed the order of proposers would refuse what all others accept."""
+    c = Chain(GENESIS)
+    c.grow(round_=1)
+    c.grow()
+    in_turn, before = c.ledger.system.turns, c.ledger.system.last_turns
+    assert in_turn != order(c.ledger.system.validators, Height(3)), "somebody is benched"
+    kv = MemoryKV()
+    restore(kv, *taken(c))
+    joined = Ledger(kv, MeteredRuntime(), GENESIS, verify)
+    assert (joined.system.turns, joined.system.last_turns) == (in_turn, before)
 
 
 def test_a_snapshot_shows_the_state_at_the_call_though_blocks_follow_while_it_is_drawn() -> None:

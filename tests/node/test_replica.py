@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chain.block import decode_block
 from chain.genesis import ChainParams
 from chain.refusal import Code
 from chain.tx import Tx
 from consensus.lock import Lock, LockRecord
 from consensus.types import Height, Round, Vote, VoteKind
-from node.events import AnswerClient, LoggedLock, SendVotes, TxsReceived
+from node.events import AnswerClient, BlocksReceived, LoggedLock, Penalise, SendTxs, SendVotes, TxsReceived
 from node.lockcodec import encode_lock
 from node.replica import MAX_BLOCKS
 from node.room import room_in
@@ -103,6 +105,44 @@ def test_the_votes_that_led_into_a_round_survive_a_restart() -> None:
     p.status(p.others[0], at_height(1))
     sent = {v for e in p.effects if isinstance(e, SendVotes) and e.to == p.others[0] for v in e.votes}
     assert {v.validator for v in sent if (v.kind, v.round) == (PRECOMMIT, 0)} == set(p.others)
+
+
+# --- what others send -------------------------------------------------------------------------------------------------
+
+
+def test_a_fetched_block_needs_every_signature_of_its_commit_to_be_right_not_only_a_quorum() -> None:
+    p = Puppet()
+    block = p.chain.propose()
+    commit = p.chain.commit(block)
+    *first, last = commit.entries
+    forged = replace(commit, entries=(*first, replace(last, signature=bytes(64))))
+    liar, honest = p.others[0], p.others[1]
+    p.status(liar, at_height(3))
+    p.feed(BlocksReceived(liar, ((block, forged),)))
+    assert [e.peer for e in p.effects if isinstance(e, Penalise)] == [liar]
+    assert p.ledger.head.height == 0
+    p.status(honest, at_height(3))
+    p.feed(BlocksReceived(honest, ((block, commit),)))
+    assert p.ledger.head.block_id == block.id
+
+
+def test_blocks_that_nobody_asked_for_are_not_kept() -> None:
+    p = Puppet()
+    block = p.chain.propose()
+    p.feed(BlocksReceived(p.others[0], ((block, p.chain.commit(block)),)))
+    p.fire("tick")
+    assert p.ledger.head.height == 0
+
+
+def test_what_comes_from_a_peer_is_not_flooded_on() -> None:
+    """Who takes a transaction from a client sends it to everybody, once; who hears it from a peer to nobody."""
+    p = Puppet()
+    heard, own = p.chain.tx("alice", pay("bob", 1)), p.chain.tx("bob", pay("alice", 1))
+    p.feed(TxsReceived((heard,), peer=p.others[0]))
+    assert not [e for e in p.effects if isinstance(e, SendTxs)]
+    for _ in range(3):
+        p.feed(TxsReceived((own,), request=1))
+    assert [e.raw_txs for e in p.effects if isinstance(e, SendTxs)] == [(own.raw,)]
 
 
 # --- rules that change while transactions wait ------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from consensus.types import ValidatorId
+from chain.block import Block
+from consensus.types import Commit, ValidatorId
 from node.catchup import PATIENCE_MS, REST_MS, Catchup
 from node.events import PeerState
+from tests.chain.network import Chain, genesis
 
 LIAR, HONEST = ValidatorId(b"l" * 20), ValidatorId(b"m" * 20)
 
@@ -40,3 +42,31 @@ def test_one_height_behind_a_clock_that_jumps_back_does_not_stretch_the_grace() 
     catchup, peers = Catchup(), {HONEST: at(6)}
     assert catchup.next_requests(5, peers, 100_000_000) == []
     assert len(catchup.next_requests(5, peers, 1_000)) == 1
+
+
+def blocks(first: int, last: int) -> tuple[tuple[Block, Commit], ...]:
+    """By their heights alone: what is in them is not catch-up's business."""
+    chain = Chain(genesis(contracts=()))
+    pairs = []
+    for height in range(1, last + 1):
+        block = chain.propose()
+        commit = chain.commit(block)
+        chain.ledger.apply(block, commit)
+        if height >= first:
+            pairs.append((block, commit))
+    return tuple(pairs)
+
+
+def test_over_a_slow_line_an_answer_that_comes_late_still_counts() -> None:
+    """Given up and asked again each time, a node behind such a line would never have caught up."""
+    catchup, peers = Catchup(), {HONEST: at(4)}
+    catchup.next_requests(1, peers, 0)
+    assert len(catchup.next_requests(1, peers, PATIENCE_MS)) == 1
+    catchup.next_requests(1, peers, 2 * PATIENCE_MS)
+    catchup.received(HONEST, blocks(1, 3), 1)
+    assert catchup.take(1) is not None
+    late = Catchup()
+    late.next_requests(1, {HONEST: at(3)}, 0)
+    assert [(r.first, r.last) for r in late.next_requests(3, {HONEST: at(9)}, PATIENCE_MS)] == [(3, 8)]
+    late.received(HONEST, blocks(1, 2), 1)
+    assert late.next_requests(3, {HONEST: at(9)}, PATIENCE_MS + 1) == [], "the newer request is still under way"
