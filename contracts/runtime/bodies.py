@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from contracts.runtime.model import CheckError, Contract, Function
 from contracts.runtime.nodes import error
-from contracts.runtime.tree import children, walk
+from contracts.runtime.tree import walk
 from contracts.runtime.types import BadType, parse
 from contracts.runtime.vocabulary import (
     BUILTINS,
@@ -78,18 +78,24 @@ def _writes(contract: Contract, node: ast.AST) -> bool:
             return False
 
 
-def local_names(function: ast.FunctionDef) -> set[str]:
+def local_names(function: Function) -> set[str]:
     """Parameters and what the statements assign; comprehension variables are not among them."""
-    names = {arg.arg for arg in function.args.args}
-    stack: list[ast.AST] = list(function.body)
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ast.ListComp | ast.DictComp):
-            continue
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        stack.extend(children(node))
+    names = {name for name, _ in function.params}
+    for part in function.parts:
+        match part:
+            case ast.Assign(targets=targets):
+                names |= {name for target in targets for name in _assigned(target)}
+            case ast.AugAssign(target=target) | ast.AnnAssign(target=target) | ast.For(target=target):
+                names |= set(_assigned(target))
+            case _:
+                pass
     return names
+
+
+def _assigned(target: ast.expr) -> list[str]:
+    if isinstance(target, ast.Name):
+        return [target.id]
+    return [part.id for part in walk(target) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
 
 
 class _Body:
@@ -99,7 +105,7 @@ class _Body:
         self.contract = contract
         self.function = function
         self.errors: list[CheckError] = []
-        self.scopes: list[set[str]] = [local_names(function.node)]
+        self.scopes: list[set[str]] = [local_names(function)]
         self.in_iterable = 0  # how many comprehensions' iterables are around
         self.fields = {field for record in contract.records.values() for field, _ in record.fields}
 
