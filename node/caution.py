@@ -40,7 +40,8 @@ BEYOND = 1  # silent heights after the one at which nobody was ahead of us
 
 @dataclass(slots=True)
 class Caution:
-    """`last_signed` is the guard's last height, 0 for an empty one; None: nothing to be cautious about (an observer)."""
+    """`last_signed` is the guard's last height, 0 for an empty one, below 0 for one that lost its log; None: nothing to be
+    cautious about (an observer)."""
 
     me: ValidatorId | None
     last_signed: int | None
@@ -111,7 +112,7 @@ class Caution:
         absent = validators.total_power - remembering - silent
         if not validators.is_quorum(remembering + silent) or validators.is_quorum(validators.total_power - remembering):
             return None
-        if absent and (not self.last_signed or validators.is_third(silent)):
+        if absent and ((self.last_signed or 0) <= 0 or validators.is_third(silent)):
             return None
         self.silent_to = 0
         votes = [vote for p in speaking for vote in self._told[p]]

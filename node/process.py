@@ -42,7 +42,7 @@ from node.metricsserver import MetricsServer
 from node.outbox import Lane
 from node.peers import Peers
 from node.pruner import Pruner
-from node.recovery import started
+from node.recovery import remembered_height, started
 from node.replica import Replica, ReplicaConfig
 from node.rotation import is_due
 from node.rpc import LedgerRpc, StatusSource
@@ -139,7 +139,7 @@ class Node:
             has_chain = ledger.head.height > 0 or bool(recovered.records)
             own = FileSigner.open(genesis.chain_id, loaded.wallet.sign, home.guard, has_chain=has_chain)
             undo.callback(own.close)
-            signer, last_signed = own, own.last[0]
+            signer, last_signed = own, remembered_height(own.last, recovered.records, ledger.head.height + 1)
         replica = Replica(ledger, me, replica_config(config), last_signed)
         pool = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="verify")
         undo.callback(pool.shutdown, wait=True, cancel_futures=True)

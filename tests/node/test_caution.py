@@ -14,7 +14,9 @@ from consensus.proposer import order
 from consensus.timeouts import Timeouts
 from consensus.types import BlockId, Height, Power, Round, Validator, ValidatorId, ValidatorSet, Vote, VoteKind
 from node.caution import BEYOND, Caution, memory_for, newest_lock
-from node.events import PeerId, PeerState
+from node.events import LoggedOwn, PeerId, PeerState
+from node.recovery import FORGOTTEN, remembered_height
+from node.signer import position_of
 
 IDS = [ValidatorId(bytes([n]) * 20) for n in range(1, 8)]
 FOUR = ValidatorSet.of([Validator(i, i + bytes(12), Power(1)) for i in IDS[:4]])
@@ -81,6 +83,19 @@ def test_an_ordinary_restart_is_not_silent_at_all() -> None:
         c = caution(last_signed)
         c.settle(50, FOUR, peers(50, 50, 50), 0)
         assert not c.is_silent(50)
+
+
+def test_a_log_that_is_lost_beside_its_guard_is_a_lost_memory() -> None:
+    """The guard keeps a validator from signing twice, but only the log knows what it had locked."""
+    said = vote(VoteKind.PRECOMMIT, 2, V, ME, 50)
+    last = position_of(said)
+    assert remembered_height(last, (LoggedOwn(said),), 50) == 50
+    assert remembered_height(last, (), 51) == 50, "decided: the log may have dropped it"
+    assert remembered_height(last, (LoggedOwn(vote(VoteKind.PREVOTE, 2, V, ME, 50)),), 50) == FORGOTTEN
+    for height in (1, 50):
+        c = caution(remembered_height((height, 0, 2), (), height))
+        c.settle(height, FOUR, peers(height, height, height), 0)
+        assert c.is_silent(height)
 
 
 def test_a_new_network_begins_without_waiting_for_anybody_but_a_quorum() -> None:
