@@ -44,6 +44,7 @@ MAX_SERVED_BLOCKS = 50
 MAX_SERVED_BYTES = 4 * 1024 * 1024
 MAX_STEP = max(Step)
 RECENT_TXS = 20_000
+RECENT_TX_BYTES = 64 * 1024 * 1024  # the largest ones would otherwise take gigabytes, and any client may send them
 RECENT_VOTES = 8_192
 
 BAD_SIGNATURE = Refusal(Code.BAD_SIGNATURE, "the signature is not right for this body and key: sign it again")
@@ -82,6 +83,7 @@ class Door:
         self._pool = pool
         # Between the check and the mempool, and after a block took it: a transaction comes once from each peer.
         self._recent_txs: OrderedDict[bytes, Tx] = OrderedDict()
+        self._recent_tx_bytes = 0
         self._recent_votes: OrderedDict[bytes, None] = OrderedDict()
 
     # --- transactions ---------------------------------------------------------------------------------------------
@@ -125,9 +127,12 @@ class Door:
         return results, places, unchecked
 
     def _remember(self, tx: Tx) -> None:
+        if tx.key in self._recent_txs:
+            return
         self._recent_txs[tx.key] = tx
-        if len(self._recent_txs) > RECENT_TXS:
-            self._recent_txs.popitem(last=False)
+        self._recent_tx_bytes += len(tx.raw)
+        while len(self._recent_txs) > RECENT_TXS or self._recent_tx_bytes > RECENT_TX_BYTES:
+            self._recent_tx_bytes -= len(self._recent_txs.popitem(last=False)[1].raw)
 
     async def peer_txs(self, peer: PeerId, batch: pb.TxBatch) -> TxsReceived | Fault:
         """Correct peers pass on only what they checked, so one bad transaction condemns the batch."""

@@ -214,6 +214,18 @@ def test_many_transactions_keep_their_order_over_the_chunks(door: Door) -> None:
     assert [r.nonce for r in results if isinstance(r, Tx)] == [n for n in range(150) if n != 77]
 
 
+def test_what_is_remembered_of_transactions_is_bounded_in_bytes(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raws = [_tx(n) for n in range(6)]
+    monkeypatch.setattr("node.admission.RECENT_TX_BYTES", 3 * max(map(len, raws)))
+    door = Door(CHAIN, lambda key: None, lambda height: VALIDATORS, pool)
+    for batch in (raws[:4], raws, raws[::-1]):
+        _run(door.txs(batch))
+        assert door._recent_tx_bytes == sum(len(tx.raw) for tx in door._recent_txs.values())
+        assert len(door._recent_txs) == 3
+
+
 def test_a_transaction_is_verified_once(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
 
