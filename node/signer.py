@@ -67,13 +67,16 @@ def encode_record(record: SignedOnce) -> bytes:
 
 
 def decode_guard(data: bytes, where: str) -> tuple[SignedOnce, ...]:
-    """The records in order. A short last one was never synced, so its signature never left: it is dropped.
+    """The records in order. A last one that is short, or all zeros (a power cut between the file's new length and its
+    data), was never synced, so its signature never left: it is dropped.
 
     Raises GuardError for a damaged one or for positions that do not grow.
     """
     records: list[SignedOnce] = []
     for at in range(0, len(data) - RECORD_BYTES + 1, RECORD_BYTES):
         body, check = data[at : at + _RECORD.size], data[at + _RECORD.size : at + RECORD_BYTES]
+        if at + 2 * RECORD_BYTES > len(data) and not any(data[at:]):
+            break
         if crc32(body) != int.from_bytes(check, "big"):
             raise GuardError(_damaged(where, f"record {at // RECORD_BYTES} fails its checksum"))
         height, round_, step, seen, signature = _RECORD.unpack(body)

@@ -157,6 +157,19 @@ def test_a_torn_last_record_is_dropped_because_its_signature_never_left() -> Non
     assert _signer(disk, has_chain=True).last == (1, 0, 2)
 
 
+@pytest.mark.parametrize(("records", "starts"), [(1, True), (2, False)])
+def test_a_record_of_zeros_at_the_end_is_a_torn_one_and_two_are_damage(records: int, starts: bool) -> None:
+    """A power cut can leave the file's new length without its data; one record at a time is appended."""
+    disk = FakeDisk()
+    _signer(disk).sign(_vote(1, 0, VoteKind.PREVOTE))
+    disk.files[GUARD] += bytes(RECORD_BYTES * records)
+    if starts:
+        assert _signer(disk, has_chain=True).last == (1, 0, 2)
+        return
+    with pytest.raises(GuardError, match="is damaged"):
+        _signer(disk, has_chain=True)
+
+
 @given(st.data())
 def test_a_flipped_byte_in_the_guard_stops_the_start(data: st.DataObject) -> None:
     disk = FakeDisk()
