@@ -34,8 +34,8 @@ PARAM_BOUNDS: dict[str, tuple[int, int]] = {
     "max_block_gas": (1_000_000, 10**12),
     "max_block_transactions": (1, 100_000),
     "max_tx_gas": (1_000_000, 10**12),
-    "precision_ms": (1, 60_000),
-    "message_delay_ms": (1, 600_000),
+    "precision_ms": (50, 60_000),  # less than a message takes, and every proposal would be found untimely, for ever
+    "message_delay_ms": (500, 600_000),
     "evidence_removes": (0, 1),
 }
 """The least and the most that a parameter may be: no vote can set one that would stop the chain."""

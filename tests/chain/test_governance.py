@@ -156,6 +156,8 @@ def test_the_last_validator_cannot_be_removed() -> None:
         ("max_block_bytes", 0, "PARAMETER_OUT_OF_BOUNDS"),
         ("no_such", 1, "UNKNOWN_PARAMETER"),
         ("precision_ms", 2**62, "PARAMETER_OUT_OF_BOUNDS"),
+        ("precision_ms", 1, "PARAMETER_OUT_OF_BOUNDS"),
+        ("message_delay_ms", 1, "PARAMETER_OUT_OF_BOUNDS"),
     ],
 )
 def test_a_parameter_that_would_stop_the_chain_is_refused(name: str, value: int, code: str) -> None:
