@@ -8,6 +8,7 @@ import pytest
 
 from contracts.runtime.abi import checked
 from contracts.runtime.checker import check
+from contracts.runtime.vocabulary import HOST_NAMES
 from tests.contracts.runtime.corpus import HOST, STATE, body, module
 from tests.contracts.runtime.twin import TwinWorld
 
@@ -259,3 +260,8 @@ def test_what_is_used_is_imported_first(missing: str, text: str) -> None:
     source = f"from contracts.host import export\n{text}\n@export\ndef f() -> int:\n    return 1\n"
     assert "IMPORT" in {e.code for e in check(source.encode())[1]}
     assert check(source.replace("import export", f"import export, {missing}").encode())[1] == []
+
+
+def test_all_of_the_host_may_be_imported_in_one_line() -> None:
+    source = f"from contracts.host import {', '.join(sorted(HOST_NAMES))}\n@export\ndef f() -> int:\n    return 1\n"
+    assert check(source.encode())[1] == []
