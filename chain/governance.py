@@ -36,13 +36,14 @@ from chain.system import (
     encode_params,
     read_params,
 )
+from chain.tx import GOVERNANCE
 from chain.wire import MAX_VALIDATORS, decode_validators, encode_validators
 from consensus.types import Power, Validator, ValidatorId, ValidatorSet
 from contracts.runtime.abi import FunctionAbi
 from contracts.runtime.api import Call, Event, Outcome, Runtime, StateView
 from contracts.runtime.codec import decode, encode
 
-NAME = "governance"
+NAME = GOVERNANCE
 NEXT_ID = b"$governance/next"
 PROPOSAL_PREFIX = b"$governance/proposal/"
 DUE_PREFIX = b"$governance/due/"

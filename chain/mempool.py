@@ -107,8 +107,16 @@ class Mempool:
             return Refusal(Code.MEMPOOL_FULL, "too many transactions wait: send again later")
         return None
 
-    def reap(self, max_bytes: int, max_gas: int, max_transactions: int) -> list[Tx]:
-        """Transactions for a block: in order of arrival, but never a nonce before the ones below it."""
+    def any_ready(self, fits: Callable[[Tx], bool]) -> bool:
+        """Like `has_ready`, for transactions of a kind."""
+        lanes = (self._lanes[sender] for sender in self._ready)
+        return any(fits(lane.waiting[lane.next_nonce]) for lane in lanes)
+
+    def reap(
+        self, max_bytes: int, max_gas: int, max_transactions: int, fits: Callable[[Tx], bool] | None = None
+    ) -> list[Tx]:
+        """Transactions for a block: in order of arrival, but never a nonce before the ones below it, nor one that does
+        not fit."""
         taken: list[Tx] = []
         upcoming: dict[str, int] = {}
         passed: dict[str, set[int]] = {}
@@ -124,6 +132,8 @@ class Mempool:
             early = passed.get(sender, ())
             while nonce == arrived.nonce or nonce in early:
                 tx = waiting[nonce]
+                if fits is not None and not fits(tx):
+                    break
                 max_bytes -= len(tx.raw) + LIST_ITEM_BYTES
                 max_gas -= tx.gas_limit
                 if max_bytes < 0 or max_gas < 0 or len(taken) >= max_transactions:

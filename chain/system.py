@@ -47,8 +47,11 @@ class SystemState:
     last_standings: dict[ValidatorId, Standing]
     standings: dict[ValidatorId, Standing]
     params: ChainParams
-    halt_height: int | None  # no block follows this height until governance says so
+    halt_height: int | None  # only governance goes on after this height, until it says otherwise
     protocol: Protocol = Protocol()
+
+    def is_halted(self, height: int) -> bool:
+        return self.halt_height is not None and height > self.halt_height
 
     @property
     def turns(self) -> ProposerOrder:

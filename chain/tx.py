@@ -16,6 +16,7 @@ MAX_TX_BYTES = 128 * 1024
 MAX_CALLS = 64
 MAX_NAME_BYTES = 64
 MAX_UINT63 = 2**63 - 1
+GOVERNANCE = "governance"  # called like a contract (see chain.governance)
 
 Verify = Callable[[bytes, bytes, bytes], bool]
 """(public key, message, signature) -> whether the signature is right."""
@@ -111,3 +112,8 @@ def decode_tx(raw: bytes, chain_id: str, key: bytes | None = None) -> tuple[Tx, 
             return Refusal(Code.MALFORMED, f"names of contracts and functions have at most {MAX_NAME_BYTES} characters")
     tx = Tx(digest(signed), key or digest(raw), raw, sender.hex(), nonce, expiry_height, gas_limit, calls)
     return tx, SignedBytes(public_key, TX_DOMAIN + signed, signature)
+
+
+def governs(tx: Tx) -> bool:
+    """Whether it calls nothing but governance: what may still happen on a chain that halted."""
+    return all(call.contract == GOVERNANCE for call in tx.calls)

@@ -13,7 +13,7 @@ from chain.executor import next_nonce
 from chain.genesis import ChainParams
 from chain.store import Head
 from chain.system import SystemState
-from chain.tx import Tx, Verify
+from chain.tx import Tx, Verify, governs
 from chain.wire import validators_hash
 from consensus.commits import verify_commit
 from consensus.evidence import offender
@@ -28,6 +28,7 @@ def fault(block: Block, head: Head, system: SystemState, view: StateView, chain_
         or _last_commit_fault(block, head, system, chain_id, verify)
         or _evidence_fault(block, view, chain_id, verify)
         or _size_fault(block, system.params)
+        or _halt_fault(block, system)
         or _transactions_fault(block.txs, block.header.height, view, system.params)
     )
 
@@ -49,8 +50,6 @@ def _header_fault(block: Block, head: Head, system: SystemState, chain_id: str) 
             return f"the header's {name} is not the expected one"
     if header.time_ms <= head.time_ms:
         return "the block's time does not grow"
-    if system.halt_height is not None and header.height > system.halt_height:
-        return f"the chain halts after height {system.halt_height}"
     if system.validators.get(header.proposer) is None:
         return "the proposer is no validator of this height"
     return None
@@ -89,6 +88,13 @@ def _size_fault(block: Block, params: ChainParams) -> str | None:
         return f"the block has {len(block.txs)} transactions, {params.max_block_transactions} are allowed"
     if sum(tx.gas_limit for tx in block.txs) > params.max_block_gas:
         return "the gas limits of the block's transactions exceed what a block may use"
+    return None
+
+
+def _halt_fault(block: Block, system: SystemState) -> str | None:
+    """A halted chain rests but for votes: else nobody could ever lift the halt."""
+    if system.is_halted(block.header.height) and not (block.txs and all(map(governs, block.txs))):
+        return f"the chain is halted after height {system.halt_height}: a block may hold governance calls only"
     return None
 
 

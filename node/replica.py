@@ -15,7 +15,7 @@ from chain.evidence import MAX_IN_BLOCK, decode_evidence, encode_evidence
 from chain.ledger import Ledger
 from chain.mempool import Limits, Mempool
 from chain.refusal import Code, Refusal
-from chain.tx import Tx
+from chain.tx import Tx, governs
 from consensus import effects as machine_effects
 from consensus import events as machine_events
 from consensus.evidence import double_proposal, double_vote, offender
@@ -294,10 +294,14 @@ class Replica:
         self._recall()
         if self._machine.step is not Step.NEW:
             return
-        warming_up = self.height <= self._config.warm_up_height and self._reaches_quorum()
-        wanted = self.mempool.has_ready or self._faults or warming_up or self._now_ms >= self._due_ms
-        if wanted and not self._is_halted():
+        if self._is_wanted():
             self._feed(machine_events.Begin())
+
+    def _is_wanted(self) -> bool:
+        if self._is_halted():
+            return self.mempool.any_ready(governs)
+        warming_up = self.height <= self._config.warm_up_height and self._reaches_quorum()
+        return self.mempool.has_ready or bool(self._faults) or warming_up or self._now_ms >= self._due_ms
 
     def _recall(self) -> None:
         """After our own messages: what others said may carry us into a round, and there we must know our own votes."""
@@ -306,8 +310,7 @@ class Replica:
             self._feed(machine_events.VoteSeen(vote))
 
     def _is_halted(self) -> bool:
-        halt_height = self._ledger.system.halt_height
-        return halt_height is not None and self.height > halt_height
+        return self._ledger.system.is_halted(self.height)
 
     def _reaches_quorum(self) -> bool:
         validators = self._machine.validators
@@ -378,7 +381,7 @@ class Replica:
             return
         if not self._caution.settled:
             return
-        self._heard()
+        self._heard(block)
         block = block or self._blocks.get(proposal.block_id)
         if block is None or block.id != proposal.block_id:
             return  # it comes again with its block when our status says that we lack it
@@ -394,10 +397,11 @@ class Replica:
         if off_ms is not None:
             self._report("clock_off", others_minus_ours_ms=off_ms, height=self.height)
 
-    def _heard(self) -> None:
-        """Someone is at work on this height: so are we."""
+    def _heard(self, block: Block | None = None) -> None:
+        """Someone is at work on this height: so are we; on a halted chain only where it is governance's."""
         is_free = not self._applying and not self._unsigned and self._caution.settled
-        if self._machine.step is Step.NEW and is_free and not self._is_halted():
+        has_cause = not self._is_halted() or (block is not None and bool(block.txs) and all(map(governs, block.txs)))
+        if self._machine.step is Step.NEW and is_free and has_cause:
             self._feed(machine_events.Begin())
 
     def _is_timely(self, block: Block) -> bool:
@@ -474,7 +478,10 @@ class Replica:
     def _build(self, height: Height, round_: Round) -> None:
         assert self._me is not None
         commit = fullest_commit(self._previous) if self._previous is not None else None
-        txs = self.mempool.reap(self._room.bytes, self._room.gas, self._room.transactions)
+        room, halted = self._room, self._is_halted()
+        txs = self.mempool.reap(room.bytes, room.gas, room.transactions, governs if halted else None)
+        if halted and not txs:
+            return  # nothing that a block may hold: the round passes
         evidence = self._faults.first(MAX_IN_BLOCK)
         block = self._ledger.propose(txs, evidence, self._now_ms, self._me, commit)
         self._blocks[block.id] = block

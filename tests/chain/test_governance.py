@@ -173,11 +173,17 @@ def test_a_parameter_changes_for_the_next_block() -> None:
     assert "transactions" in (c.ledger.fault(block) or "")
 
 
-def test_no_block_follows_the_height_of_a_voted_halt() -> None:
+def test_after_the_height_of_a_voted_halt_only_governance_goes_on_and_can_lift_it() -> None:
     c = chain()
-    decide(c, call("governance", "propose_halt", 2))
+    code_proposal(c, "deploy", COUNTER)
+    decide(c, call("governance", "propose_halt", 3))
     c.grow()
-    assert c.ledger.fault(c.propose()) == "the chain halts after height 2"
+    add = c.tx("alice", call("counter", "add", 1))
+    for block in (c.propose(), c.propose(add), c.propose(c.tx("v3", vote(1)), add)):
+        assert "halted after height 3" in (c.ledger.fault(block) or "")
+    c.nonces["v3"] -= 1
+    assert decide(c, call("governance", "propose_halt", 0)) == [(True, ""), (True, ""), (True, "")]
+    assert c.grow(add) == [(True, "")]
 
 
 @pytest.mark.parametrize(

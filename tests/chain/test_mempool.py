@@ -73,6 +73,19 @@ def test_a_block_takes_what_fits_into_its_bytes_gas_and_count() -> None:
     assert len(mempool.reap(10**9, 10**9, 4)) == 4
 
 
+def test_a_kind_of_transaction_is_reaped_alone_and_what_stands_behind_another_waits() -> None:
+    mempool = pool()
+    for sender, nonce in (("alice", 0), ("alice", 1), ("bob", 0)):
+        mempool.add(tx(sender, nonce), 1)
+    only_alice, only_late = (lambda t: t.sender == address_of("alice")), (lambda t: t.nonce == 1)
+    assert [(t.sender, t.nonce) for t in mempool.reap(*PLENTY, only_alice)] == [
+        (address_of("alice"), n) for n in (0, 1)
+    ]
+    assert mempool.any_ready(only_alice)
+    assert not mempool.any_ready(only_late)
+    assert mempool.reap(*PLENTY, only_late) == []
+
+
 class MempoolAgainstAModel(RuleBasedStateMachine):
     """Random arrivals and blocks: the indexes never drift apart, and a block is always executable."""
 
