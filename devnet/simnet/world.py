@@ -191,7 +191,9 @@ class World:
         if other.life == life and other.running:
             self.note(other, f"{type(event).__name__} from {sender}")
             if isinstance(event, VotesReceived):
-                self.witness.heard.update(vote.signature for vote in event.votes)
+                for vote in event.votes:  # a withholding validator's are first seen here
+                    self.witness.vote(vote)
+                    self.witness.heard.add(vote.signature)
             elif isinstance(event, ProposalReceived):
                 self.witness.heard.add(event.proposal.signature)
             other.deliver(event)
