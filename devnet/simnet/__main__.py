@@ -14,8 +14,10 @@ from devnet.simnet import latency
 from devnet.simnet.mutants import MUTANTS
 from devnet.simnet.schedule import ALL_FAULTS, Outcome
 from devnet.simnet.schedule import run as run_schedule
+from devnet.simnet.town import town_of
 from devnet.simnet.twins import run_twins
 from devnet.simnet.world import Options
+from node.collector import calm_collector
 
 PROGRESS_EVERY = 100
 
@@ -98,6 +100,8 @@ def play(
     numbers: range, options: Options, faults: frozenset[str], mutant: str | None, twins: bool, as_json: bool
 ) -> None:
     """Plays and prints; exits with 1 if any schedule broke a promise."""
+    town_of(options.validators)
+    calm_collector()  # what all schedules share is not looked at again
     begun = time.perf_counter()
     outcomes: list[Outcome] = []
     for number in numbers:
