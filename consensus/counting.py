@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from consensus.effects import Effect, Equivocation
-from consensus.state import FUTURE_ROUNDS, MAX_ROUND, MAX_VERDICTS, PAST_ROUNDS, RoundState, SeenProposal, State
+from consensus.state import (
+    FUTURE_ROUNDS,
+    MAX_ROUND,
+    MAX_VERDICTS,
+    PAST_ROUNDS,
+    RoundState,
+    SeenProposal,
+    State,
+    replace,
+)
 from consensus.tally import Tally
 from consensus.types import NO_ROUND, BlockId, Proposal, Round, Vote, VoteKind
 

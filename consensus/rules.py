@@ -7,12 +7,11 @@ their conditions, through this module's names, so that a test can replace any on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from consensus.counting import kept_rounds
 from consensus.effects import BuildValue, Decide, Effect, PersistLock, RoundEntered, SignProposal, SignVote, StartTimer
 from consensus.lock import Lock, LockRecord
-from consensus.state import MAX_ROUND, State, Step
+from consensus.state import MAX_ROUND, State, Step, replace
 from consensus.tally import Tally, Value
 from consensus.timeouts import TimerKind
 from consensus.types import (

@@ -12,6 +12,7 @@ from consensus.events import Begin, BlockChecked, Event, ProposalSeen, TimerFire
 from consensus.machine import State, Step, step
 from consensus.rules import quorum_value
 from consensus.state import FUTURE_ROUNDS, MAX_ROUND, MAX_VERDICTS, PAST_ROUNDS
+from consensus.state import replace as changed_state
 from consensus.tally import Tally
 from consensus.timeouts import TimerKind
 from consensus.types import BlockId, Height, Proposal, Round, ValidatorId, Vote, VoteKind
@@ -195,3 +196,11 @@ def test_precommits_for_an_invalid_block_change_nothing_but_the_timer() -> None:
     state, effects = run(run(machine("b"), BEGIN)[0], checked(X, valid=False), precommits("acd", X))
     assert state.decided is None
     assert [type(e).__name__ for e in effects] == ["StartTimer"]
+
+
+def test_a_changed_state_is_what_dataclasses_would_make_of_it() -> None:
+    state = machine()
+    changed = changed_state(state, round=Round(3), building=True)
+    assert changed == replace(state, round=Round(3), building=True)
+    assert changed != state
+    assert state == machine()
