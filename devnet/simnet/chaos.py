@@ -87,6 +87,7 @@ class Chaos:
         machine.cut_power()
         machine.disk.wipe()
         machine.wiped_at = world.now_ms
+        world.witness.wiped.add(machine.id)
 
     def partition(self, _machine: Machine) -> None:
         world = self.world

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from consensus.types import Proposal, ValidatorId, Vote, VoteKind
@@ -24,7 +24,9 @@ class Charge:
 class Witness:
     """Sees every signature that leaves a machine, and which of them reach another. Every validator has a power of 1.
 
-    A signature that was lost on the way for good is nobody's to show: it counts as given, but charges nobody.
+    A signature that was lost on the way for good is nobody's to show: it counts as given, but charges nobody. A validator
+    that lost its disk may repeat itself where all who had heard it forgot it too (see node/caution.py): `keepers` are the
+    machines that heard a signature, each with the life it had then, and `remembers` says whether it still lives that one.
     """
 
     validators: int
@@ -32,6 +34,9 @@ class Witness:
     proposals: dict[tuple[int, int, ValidatorId], list[tuple[bytes, int]]] = field(default_factory=dict)
     offered: set[bytes] = field(default_factory=set)  # ids of blocks that somebody signed a proposal for
     heard: set[bytes] = field(default_factory=set)  # signatures that reached another machine
+    keepers: dict[bytes, set[tuple[int, int]]] = field(default_factory=dict)
+    wiped: set[ValidatorId] = field(default_factory=set)
+    remembers: Callable[[int, int], bool] = lambda machine, life: True
     _signatures: dict[object, set[bytes]] = field(default_factory=dict)
 
     def vote(self, vote: Vote) -> None:
@@ -41,6 +46,10 @@ class Witness:
         self._signatures.setdefault(said, set()).add(vote.signature)
         if vote.block_id not in values:
             values.append(vote.block_id)
+
+    def reached(self, signature: bytes, keeper: tuple[int, int]) -> None:
+        self.heard.add(signature)
+        self.keepers.setdefault(signature, set()).add(keeper)
 
     def proposal(self, proposal: Proposal) -> None:
         said = self.proposals.setdefault((proposal.height, proposal.round, proposal.proposer), [])
@@ -60,14 +69,18 @@ class Witness:
     def _double_signatures(self) -> Iterator[Charge]:
         for (height, round_, kind), by_validator in self.votes.items():
             for validator, values in by_validator.items():
-                if sum(self._was_heard((height, round_, kind, validator, v)) for v in values) > 1:
+                if sum(self._stands(validator, (height, round_, kind, validator, v)) for v in values) > 1:
                     yield Charge(validator, "doubly signed", f"two {kind.name.lower()}s at {height}/{round_}")
         for (height, round_, proposer), said in self.proposals.items():
-            if sum(self._was_heard((height, round_, proposer, offer)) for offer in said) > 1:
+            if sum(self._stands(proposer, (height, round_, proposer, offer)) for offer in said) > 1:
                 yield Charge(proposer, "doubly signed", f"two proposals at {height}/{round_}")
 
-    def _was_heard(self, said: object) -> bool:
-        return not self._signatures.get(said, set()).isdisjoint(self.heard)
+    def _stands(self, validator: ValidatorId, said: object) -> bool:
+        """Whether somebody can hold this against its signer."""
+        heard = self._signatures.get(said, set()) & self.heard
+        if validator not in self.wiped:
+            return bool(heard)
+        return any(self.remembers(*keeper) for signature in heard for keeper in self.keepers.get(signature, ()))
 
     def _unfounded_precommits(self) -> Iterator[Charge]:
         """L36, L44, L61: a precommit follows a quorum of prevotes of its round; one for a block, a quorum for that block."""

@@ -82,7 +82,7 @@ class World:
         self._digest = sha256()
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = 0
-        self.witness = Witness(options.validators)
+        self.witness = Witness(options.validators, remembers=self._lives)
         self.checkers = Checkers(town, self.witness)
         self.machines: list[Machine] = []
         self._by_id: dict[ValidatorId, list[Machine]] = {}
@@ -187,15 +187,18 @@ class World:
         if chance > 1 - self.duplicate:
             self.after(delay + self.random.randint(low, high), arrive, *args)
 
+    def _lives(self, index: int, life: int) -> bool:
+        return any(m.index == index and m.life == life for m in self.machines)
+
     def _arrive(self, sender: str, other: Machine, life: int, event: Event) -> None:
         if other.life == life and other.running:
             self.note(other, f"{type(event).__name__} from {sender}")
             if isinstance(event, VotesReceived):
                 for vote in event.votes:  # a withholding validator's are first seen here
                     self.witness.vote(vote)
-                    self.witness.heard.add(vote.signature)
+                    self.witness.reached(vote.signature, (other.index, life))
             elif isinstance(event, ProposalReceived):
-                self.witness.heard.add(event.proposal.signature)
+                self.witness.reached(event.proposal.signature, (other.index, life))
             other.deliver(event)
 
     def _arrive_raw(self, sender: Machine, other: Machine, life: int, raw: bytes) -> None:

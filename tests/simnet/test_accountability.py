@@ -77,3 +77,12 @@ def test_a_signature_that_reached_nobody_charges_nobody() -> None:
     assert [c.kind for c in seen.charges()] == ["doubly signed"]
     seen.heard.clear()
     assert seen.charges() == []
+
+
+def test_a_wiped_validator_answers_for_what_somebody_still_remembers() -> None:
+    seen = witness(*prevotes(0, A, 0), *prevotes(0, B, 0))
+    seen.wiped.add(IDS[0])
+    seen.reached(b"", (1, 7))
+    assert [c.kind for c in seen.charges()] == ["doubly signed"]
+    seen.remembers = lambda machine, life: (machine, life) != (1, 7)
+    assert seen.charges() == []
