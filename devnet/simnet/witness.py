@@ -110,7 +110,8 @@ class Witness:
             for later in sorted(r for h, r, k in self.votes if h == height and r > round_ and k is VoteKind.PREVOTE):
                 prevotes = self.votes[height, later, VoteKind.PREVOTE]
                 for validator, values in by_validator.items():
-                    locked = {v for v in values if v is not None}
+                    said = (height, round_, VoteKind.PRECOMMIT, validator)
+                    locked = {v for v in values if v is not None and self._stands(validator, (*said, v))}
                     for value in prevotes.get(validator, ()):
                         if value is None or not locked or value in locked:
                             continue
