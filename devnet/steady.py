@@ -86,7 +86,7 @@ class Steady:
     async def _send(self, lane: int) -> None:
         others = self.addresses[lane:] + self.addresses[:lane]
         async with Client(others, limits=PATIENT) as client:
-            while not self._ending:
+            while not self._ending or self._again[lane]:
                 async for verdict in client.submit_many(self._due(lane)):
                     if verdict.admitted or verdict.code == "ALREADY_FINAL":
                         continue
@@ -102,11 +102,17 @@ class Steady:
         """What was refused for now only comes first: later ones of its sender wait for it."""
         step_s = len(self.addresses) / self.rate
         due = monotonic() + step_s * lane / len(self.addresses)
-        while not self._ending:
+        again = self._again[lane]
+        while True:
             if (early := due - monotonic()) > 0:
                 await asyncio.sleep(early)
-            again = self._again[lane]
-            yield again.popleft() if again else self._new(lane, due)
+            # After the wait, not before: who ends the load meanwhile counts what is under way at once.
+            if again:
+                yield again.popleft()
+            elif self._ending:
+                return
+            else:
+                yield self._new(lane, due)
             due += step_s
 
     def _new(self, lane: int, due: float) -> bytes:
