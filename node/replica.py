@@ -41,6 +41,7 @@ from node.events import (
     LoggedLock,
     LoggedOwn,
     LogRecord,
+    MemoryReceived,
     PeerDown,
     PeerId,
     PeerState,
@@ -50,6 +51,7 @@ from node.events import (
     ProposalReceived,
     Report,
     SendEvidence,
+    SendMemory,
     SendProposal,
     SendStatus,
     SendTxs,
@@ -184,10 +186,11 @@ class Replica:
         match event:
             case TxsReceived():
                 self._on_txs(event)
-            case VotesReceived(peer, votes, recalled):
+            case VotesReceived(peer, votes):
                 self._on_votes(peer, votes)
-                if recalled is not None:
-                    self._caution.told(peer, recalled, votes, self._now_ms)
+            case MemoryReceived(peer, memory):
+                self._on_votes(peer, memory.votes)
+                self._caution.told(peer, memory, self._now_ms)
             case ProposalReceived(peer, proposal, block):
                 self._on_proposal(peer, proposal, block)
             case Signed(message):
@@ -262,6 +265,7 @@ class Replica:
             self._report("silent", until_after=self._caution.silent_to, last_signed=self._caution.last_signed)
             self._machine = replace(self._machine, setup=replace(self._machine.setup, me=None))
         self._begin_if_wanted()
+        self._recount_early()
 
     def _rejoin_if_stuck(self) -> None:
         """The chain waits for this silent validator: it goes on where those who remember say that it can."""
@@ -275,8 +279,10 @@ class Replica:
         self._machine = self._fresh_machine(rejoin.lock, rejoin.round)
         for block in list(self._blocks.values()):
             self._judge(block)
-        for message in messages_of(before, rejoin.round, self._me):
+        for message in messages_of(before, self._me):
             self._feed(message)
+        for proposal in rejoin.offered:  # where its block never came to us: it must not be followed by another one
+            self._feed(machine_events.ProposalSeen(proposal, timely=False))
         self._feed(machine_events.Begin())
 
     # --- pacing ---------------------------------------------------------------------------------------------------
@@ -362,8 +368,9 @@ class Replica:
     def _on_votes(self, peer: PeerId, votes: tuple[Vote, ...]) -> None:
         for vote in votes:
             if vote.height == self.height:
-                if not self._caution.settled:
-                    continue  # f + 1 votes would carry us into a round; they come again when our status says so
+                if not self._caution.settled:  # f + 1 votes would carry us into a round
+                    self._early.keep_vote(peer, vote)
+                    continue
                 self._heard()
                 self._feed(machine_events.VoteSeen(vote))
             elif vote.height == self.height + 1:
@@ -375,11 +382,11 @@ class Replica:
                         self._caught(effect)
 
     def _on_proposal(self, peer: PeerId, proposal: Proposal, block: Block | None) -> None:
-        if proposal.height == self.height + 1:
+        is_early = proposal.height == self.height + 1 or not self._caution.settled
+        if is_early and proposal.height >= self.height:
             self._early.keep_proposal(peer, proposal, block)
-        if proposal.height != self.height or proposal.proposer != self._machine.proposer(proposal.round):
             return
-        if not self._caution.settled:
+        if proposal.height != self.height or proposal.proposer != self._machine.proposer(proposal.round):
             return
         self._heard(block)
         block = block or self._blocks.get(proposal.block_id)
@@ -543,9 +550,13 @@ class Replica:
         self._machine = self._fresh_machine()
         self._blocks, self._logged = {}, set()
         self._schedule_begin(after_transactions=bool(block.txs))
+        self._recount_early()
+        self._apply_fetched()
+
+    def _recount_early(self) -> None:
+        """What came for this height before it could be counted."""
         for message in self._early.of_height(self.height):
             self._dispatch(message)
-        self._apply_fetched()
 
     # --- other nodes --------------------------------------------------------------------------------------------------
 
@@ -588,11 +599,16 @@ class Replica:
             self._catch_up()
 
     def _tell_what_it_forgot(self, peer: PeerId) -> None:
-        """Only who remembers can tell; asked at every status, answered now and then."""
+        """All that we heard from it, even if we are silent ourselves; asked at every status, answered now and then."""
         is_due = not 0 <= self._now_ms - self._recalled_ms.get(peer, -RECALL_EVERY_MS) < RECALL_EVERY_MS
-        if is_due and self._caution.settled and not self._caution.is_silent(self.height):
-            self._recalled_ms[peer] = self._now_ms
-            self._out.append(SendVotes(peer, memory_for(self._machine, peer), self._machine.height))
+        if not is_due or not self._caution.settled:
+            return
+        self._recalled_ms[peer] = self._now_ms
+        memory = memory_for(self._machine, peer)
+        for proposal in memory.proposals:
+            if proposal.block_id in self._blocks:
+                self._out.append(SendProposal(peer, proposal, self._blocks[proposal.block_id].raw))
+        self._out.append(SendMemory(peer, memory))
 
     def _send_what_lacks(self, peer: PeerId, state: PeerState) -> None:
         if 0 <= self._now_ms - self._round_since_ms < self._config.settle_ms:

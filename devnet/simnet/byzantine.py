@@ -62,7 +62,7 @@ class Byzantine(Machine):
         match effect:
             case SendProposal(None, proposal, raw) if proposal.proposer == self.id and self.likes():
                 self._propose(effect, proposal, self.world.town.decoded(raw))
-            case SendVotes(None, (vote,), None) if vote.validator == self.id and self.likes():
+            case SendVotes(None, (vote,)) if vote.validator == self.id and self.likes():
                 self._vote(effect, vote)
             case SendStatus(to, state):
                 self._play_at_ticks()

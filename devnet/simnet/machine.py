@@ -22,6 +22,7 @@ from node.events import (
     Effect,
     Event,
     EvidenceReceived,
+    MemoryReceived,
     PeerDown,
     PeerUp,
     Penalise,
@@ -30,6 +31,7 @@ from node.events import (
     Report,
     RequestBlocks,
     SendEvidence,
+    SendMemory,
     SendProposal,
     SendStatus,
     SendTxs,
@@ -163,10 +165,12 @@ class Machine:
     def _carry_out(self, effect: Effect, queue: deque[Event]) -> None:
         world = self.world
         match effect:
-            case SendVotes(to, votes, recalled):
-                world.send(self, to, VotesReceived(self.id, votes, recalled))
+            case SendVotes(to, votes):
+                world.send(self, to, VotesReceived(self.id, votes))
             case SendStatus(to, state):
                 world.send(self, to, StatusReceived(self.id, state))
+            case SendMemory(asker, memory):
+                world.send(self, asker, MemoryReceived(self.id, memory))
             case SetTimer(timer, delay_ms):
                 self._set_timer(timer, delay_ms)
             case Persist(records):
