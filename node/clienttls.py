@@ -24,11 +24,12 @@ class ClientTlsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
-    """`clients`: PEM certificates, of CAs or of the clients themselves; a client must show one that they vouch for.
-    None: no certificate is asked for."""
+    """`certificate` and `key`: files, or what they hold, in PEM: the node's own key is encrypted on the disk, so it is
+    given as it was unlocked. `clients`: PEM certificates, of CAs or of the clients themselves; a client must show one that
+    they vouch for. None: no certificate is asked for."""
 
-    certificate: Path
-    key: Path
+    certificate: Path | bytes
+    key: Path | bytes
     clients: Path | None = None
 
     def credentials(self) -> Any:
@@ -63,19 +64,22 @@ def _configuration(key: bytes, certificate: bytes, roots: bytes | None) -> Any:
     return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=roots)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path | bytes) -> bytes:
+    if isinstance(path, bytes):
+        return path
     try:
         return path.read_bytes()
     except OSError as error:
         raise ClientTlsError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _certificate(path: Path) -> bytes:
+def _certificate(path: Path | bytes) -> bytes:
     raw = _read(path)
     try:
         certificate_digest(raw)
     except CertificateError as error:
-        raise ClientTlsError(f"{path}: {error}") from error
+        where = path if isinstance(path, Path) else "the node's certificate"
+        raise ClientTlsError(f"{where}: {error}") from error
     return raw
 
 

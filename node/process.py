@@ -25,6 +25,7 @@ from gridbft.v1 import client_pb2
 from node import ed25519
 from node.admission import Door
 from node.backup import frames
+from node.certs import TlsIdentity
 from node.clienttls import ClientTls, fingerprints
 from node.clockwatch import Jumps
 from node.collector import calm_collector
@@ -69,17 +70,17 @@ def replica_config(config: Config) -> ReplicaConfig:
     )
 
 
-def client_access(home: Home, config: Config) -> tuple[ClientTls | None, Pinned]:
+def client_access(home: Home, config: Config, own: TlsIdentity) -> tuple[ClientTls | None, Pinned]:
     """Raises ClientTlsError where a file that the configuration names is missing or wrong."""
     if not config.client_tls:
         return None, lambda: None
 
-    def named(name: str, otherwise: Path) -> Path:
-        return home.path / name if name else otherwise
+    def named(name: str, otherwise: str) -> Path | bytes:
+        return home.path / name if name else otherwise.encode()
 
     clients = home.path / config.client_ca if config.client_ca else None
-    certificate = named(config.client_certificate, home.tls_certificate)
-    tls = ClientTls(certificate, named(config.client_key, home.tls_key), clients)
+    certificate = named(config.client_certificate, own.certificate)
+    tls = ClientTls(certificate, named(config.client_key, own.private_key), clients)
     tls.credentials()  # now, not when the first client comes
     listed = config.client_fingerprints
     return tls, fingerprints(home.path / listed) if listed else lambda: None
@@ -154,7 +155,7 @@ class Node:
         self._snapshots = SnapshotTaker(folder, ledger, self.host.tip, config.snapshot_interval)
         self._pruner = Pruner(kv, config.keep_blocks)
         status = StatusSource(config.name, version("gridbft"), self._peer_infos)
-        tls, pinned = client_access(home, config)
+        tls, pinned = client_access(home, config, loaded.tls)
         self._upgrade: tuple[int, int] | None = None
         self._home = home
         self._started_s = time.time()

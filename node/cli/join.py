@@ -28,7 +28,9 @@ from node.home import Home
 @click.option("--role", default="utility", show_default=True, help="What its operator is, for people.")
 @click.option("--client-address", default="127.0.0.1:7101", show_default=True, help="Where clients connect.")
 @click.option("--peer-address", default="127.0.0.1:7201", show_default=True, help="Where validators connect.")
-@click.option("--unencrypted", is_flag=True, help="No passphrase for node.key: for validators that only play.")
+@click.option(
+    "--unencrypted", is_flag=True, help="No passphrase for node.key and tls.key: for validators that only play."
+)
 @passphrase_option
 @json_option
 def join(
@@ -96,7 +98,7 @@ def _make(home: Home, name: str, role: str, client_address: str, peer_address: s
     for option, address in (("--client-address", client_address), ("--peer-address", peer_address)):
         if not is_address(address):
             raise InputError(f"{option} {address!r}: expected HOST:PORT")
-    words = None if unencrypted else new_passphrase("the validator's key", given_file())
+    words = None if unencrypted else new_passphrase("the validator's keys", given_file())
     try:
         member = create_home(home.path, name, role, client_address, peer_address, words)
     except OSError as error:

@@ -25,6 +25,7 @@ from node.peers import PortTakenError
 from node.process import Node, prepare
 from node.rotation import change_over, finish
 from node.signer import GuardError
+from node.tlskey import tls_key_info
 from node.walcodec import WalCorruptError
 
 OPERATOR_FAULTS = (
@@ -60,6 +61,8 @@ def start(home: Path) -> None:
         finish(Home(home))
         loaded = load_home(home, unlock)
         configure_logging(loaded.config.log_level, loaded.config.log_format)
+        if tls_key_info(loaded.home.tls_key).kept == "unmarked":
+            log.warning("tls_key_open", todo=f"it is not encrypted: stop, and gridbft keys rotate --home {home}")
         while asyncio.run(_serve(loaded)):
             change_over(loaded.home)
             loaded = load_home(home, unlock)

@@ -355,19 +355,21 @@ def test_a_whole_node_serves_tls_to_clients_that_know_its_genesis(tmp_path: Path
     asyncio.run(play())
 
 
-def test_a_renewed_certificate_is_shown_to_new_sessions_without_a_restart(pair: tuple[ClientTls, TlsIdentity]) -> None:
+def test_a_renewed_certificate_is_shown_to_new_sessions_without_a_restart(
+    pair: tuple[ClientTls, TlsIdentity], tmp_path: Path
+) -> None:
     tls, old = pair
 
     async def play() -> None:
         async with serving(ClientLimits(), tls) as (address, _, _):
             assert await _status(address, _believes(old)) == "utility-1"
             new = make_tls_identity("renewed", utc_now())
-            tls.certificate.write_text(new.certificate)
-            tls.key.write_text(new.private_key)
+            (tmp_path / "tls.crt").write_text(new.certificate)
+            (tmp_path / "tls.key").write_text(new.private_key)
             assert await _status(address, _believes(new)) == "utility-1"
             with pytest.raises(ClientError):
                 await _status(address, _believes(old))
-            tls.key.unlink()  # a renewal that is half done keeps what was read before
+            (tmp_path / "tls.key").unlink()  # a renewal that is half done keeps what was read before
             assert await _status(address, _believes(new)) == "utility-1"
 
     asyncio.run(play())
