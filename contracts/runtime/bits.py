@@ -15,7 +15,7 @@ from contracts.runtime.tree import walk
 
 WIDE = 256
 STEPS = 64
-_SMALL_CALLS = {"len": 64, "ord": 21, "bool": 1, "all": 1, "any": 1}
+_SMALL_CALLS = {"len": 64, "ord": 21, "bool": 1, "all": 1, "any": 1, "column_sum": 42, "column_value": 32}
 
 
 class Bits:

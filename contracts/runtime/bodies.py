@@ -421,6 +421,8 @@ class _Body:
                 fits = len(node.args) == 1 and all(keyword.arg in self.fields for keyword in node.keywords)
             case "ed25519_verify":
                 fits = len(node.args) == 3 and not node.keywords
+            case "column_above" | "column_value":
+                fits = len(node.args) == 2 and not node.keywords
             case _:
                 fits = len(node.args) == 1 and not node.keywords
         if not fits:

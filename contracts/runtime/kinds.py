@@ -26,6 +26,9 @@ _CALL_KINDS = {
     "dict": "dict",
     "range": "range",
     "sha256": "bytes",
+    **dict.fromkeys(["column_sum", "column_value"], "int"),
+    **dict.fromkeys(["column_above", "column_values"], "list"),
+    "pack_column": "bytes",
 }
 _METHOD_KINDS = {"encode": "bytes", "hex": "str", "join": "str", "startswith": "int", "endswith": "int"}
 _METHOD_KINDS |= {"keys": "list", "values": "list", "items": "list"}
