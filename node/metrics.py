@@ -72,6 +72,16 @@ CATALOGUE = (
     Entry("gridbft_peer_connected", "gauge", "1 with a stream, else 0.", ("peer",)),
     Entry("gridbft_peer_height", "gauge", "The last height that the peer said it holds.", ("peer",)),
     Entry(
+        "gridbft_peer_connections_total",
+        "counter",
+        "Connections that came to the peer port, before their TLS handshake.",
+    ),
+    Entry(
+        "gridbft_peer_connections_without_call_total",
+        "counter",
+        "Of these, 15 s later: refused by TLS (no member's certificate), no TLS at all, or silent after it.",
+    ),
+    Entry(
         "gridbft_strangers_refused_total",
         "counter",
         "Connections to the peer port that came past TLS and got no stream.",
@@ -151,6 +161,8 @@ class Outside:
     version: str
     peers: Iterable[client_pb2.PeerInfo]
     strangers: int
+    connections: int
+    connections_without_call: int
     refused: dict[str, int]
     dropped_txs: int
     disk: Disk
@@ -252,6 +264,8 @@ def _peer_values(outside: Outside) -> dict[str, list[Sample]]:
         "gridbft_peers_connected": _one(sum(p.connected for p in peers)),
         "gridbft_peer_connected": [((p.name,), float(p.connected)) for p in peers],
         "gridbft_peer_height": [((p.name,), float(p.height)) for p in peers],
+        "gridbft_peer_connections_total": _one(outside.connections),
+        "gridbft_peer_connections_without_call_total": _one(outside.connections_without_call),
         "gridbft_strangers_refused_total": _one(outside.strangers),
         "gridbft_client_requests_refused_total": [((k,), float(v)) for k, v in sorted(outside.refused.items())],
         "gridbft_transactions_dropped_total": _one(outside.dropped_txs),

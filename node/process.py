@@ -55,6 +55,7 @@ from node.wal import WriteAheadLog
 
 CLOCK_LOOK_SECONDS = 5.0
 READY_LOOK_SECONDS = 0.5
+CONNECTIONS_LOOK_SECONDS = 5.0
 VERIFY_THREADS = max(1, min(4, os.cpu_count() or 1))
 
 log = structlog.get_logger("node")
@@ -206,6 +207,8 @@ class Node:
             version=version("gridbft"),
             peers=self._peer_infos(),
             strangers=self.peers.strangers,
+            connections=self.peers.connections.total,
+            connections_without_call=self.peers.connections.without_call,
             refused=self._server.gate.refused,
             dropped_txs=self.inbox.dropped_txs,
             disk=disk,
@@ -220,6 +223,7 @@ class Node:
         beside = [
             asyncio.create_task(self._check_transactions(), name="transactions"),
             asyncio.create_task(_watch_clock(), name="clock"),
+            asyncio.create_task(self._watch_connections(), name="connections"),
             asyncio.create_task(self._tell_readiness(), name="readiness"),
         ]
         try:
@@ -269,6 +273,11 @@ class Node:
                 log.info("ready" if ready else "not_ready", peers=len(self.peers.connected))
                 told = ready
             await asyncio.sleep(READY_LOOK_SECONDS)
+
+    async def _watch_connections(self) -> None:
+        while True:
+            self.peers.connections.look(time.monotonic())
+            await asyncio.sleep(CONNECTIONS_LOOK_SECONDS)
 
     def stop(self) -> None:
         self.host.stop()
