@@ -6,7 +6,6 @@ but only the host changes it, by carrying out `Apply`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -184,10 +183,12 @@ class Replica:
 
     def _dispatch(self, event: Event) -> None:
         match event:
-            case TxsReceived():
-                self._on_txs(event)
             case VotesReceived(peer, votes):
                 self._on_votes(peer, votes)
+            case StatusReceived(peer, state):
+                self._on_status(peer, state)
+            case TxsReceived():
+                self._on_txs(event)
             case MemoryReceived(peer, memory):
                 self._on_votes(peer, memory.votes)
                 self._caution.told(peer, memory, self._now_ms)
@@ -205,8 +206,6 @@ class Replica:
             case EvidenceReceived(_, evidence):
                 for raw in evidence:
                     self._keep_evidence(raw)
-            case StatusReceived(peer, state):
-                self._on_status(peer, state)
             case BlocksReceived(peer, blocks):
                 self._on_blocks(peer, blocks)
             case PeerUp(peer):
@@ -259,7 +258,8 @@ class Replica:
 
     def _settle_caution(self) -> None:
         """Until enough peers say where they stand, it is not known whether this validator may sign: no height begins."""
-        if not self._caution.settle(self.height, self._machine.validators, self.peers, self._now_ms):
+        caution, machine = self._caution, self._machine
+        if caution.settled or not caution.settle(machine.height, machine.validators, self.peers, self._now_ms):
             return
         if self._caution.is_silent(self.height):
             self._report("silent", until_after=self._caution.silent_to, last_signed=self._caution.last_signed)
@@ -366,14 +366,15 @@ class Replica:
     # --- consensus messages -----------------------------------------------------------------------------------------
 
     def _on_votes(self, peer: PeerId, votes: tuple[Vote, ...]) -> None:
+        height = self.height
         for vote in votes:
-            if vote.height == self.height:
+            if vote.height == height:
                 if not self._caution.settled:  # f + 1 votes would carry us into a round
                     self._early.keep_vote(peer, vote)
                     continue
                 self._heard()
                 self._feed(machine_events.VoteSeen(vote))
-            elif vote.height == self.height + 1:
+            elif vote.height == height + 1:
                 self._early.keep_vote(peer, vote)
             elif self._previous is not None and vote.height == self._previous.height:
                 self._previous, late = step(self._previous, machine_events.VoteSeen(vote))
@@ -406,9 +407,9 @@ class Replica:
 
     def _heard(self, block: Block | None = None) -> None:
         """Someone is at work on this height: so are we; on a halted chain only where it is governance's."""
-        is_free = not self._applying and not self._unsigned and self._caution.settled
-        has_cause = not self._is_halted() or (block is not None and bool(block.txs) and all(map(governs, block.txs)))
-        if self._machine.step is Step.NEW and is_free and has_cause:
+        if self._machine.step is not Step.NEW or self._applying or self._unsigned or not self._caution.settled:
+            return
+        if not self._is_halted() or (block is not None and bool(block.txs) and all(map(governs, block.txs))):
             self._feed(machine_events.Begin())
 
     def _is_timely(self, block: Block) -> bool:
@@ -669,8 +670,10 @@ class Replica:
 BLOCK_PATIENCE = 4  # times as long as for votes: a large block takes its time to arrive and to be checked
 
 
-def _merged(effects: Iterable[Effect]) -> list[Effect]:
+def _merged(effects: list[Effect]) -> list[Effect]:
     """Neighbouring log records share one sync."""
+    if len(effects) < 2:
+        return effects
     merged: list[Effect] = []
     for effect in effects:
         if isinstance(effect, Persist) and merged and isinstance(merged[-1], Persist):

@@ -130,7 +130,7 @@ class Machine:
 
     def deliver(self, event: Event) -> None:
         if self.running:
-            self._guarded(lambda: self._run(event))
+            self._guarded(self._run, event)
 
     def receive(self, peer: ValidatorId, raw: bytes) -> None:
         """Bytes from the network, through the production door."""
@@ -140,9 +140,9 @@ class Machine:
         elif admitted is not None:
             self.deliver(admitted)
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[..., None], *of: Event) -> None:
         try:
-            work()
+            work(*of)
         except (PowerCutError, OSError):
             self._halt()
         except Exception as error:  # noqa: BLE001 - whatever the node raises is a finding of the simulation, not a fault of it
