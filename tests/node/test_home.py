@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from gridbft.passphrase import find_passphrase
 from gridbft.sealing import Cost
 from gridbft.wallet import Wallet
 from node.certs import CertificateError, certificate_digest, make_tls_identity, utc_now
-from node.config import ConfigError
+from node.config import ConfigError, read_config
 from node.home import Home, HomeError, HomeLock, load_home
 from node.tlskey import load_tls_key, save_tls_key
 from tests.node.localnet import Localnet
@@ -144,6 +146,21 @@ def test_encrypted_keys_are_unlocked_by_the_file_that_the_configuration_names(ho
     home.config.write_text(home.config.read_text().replace('passphrase_file = ""', 'passphrase_file = "words"'))
     loaded = load_home(home.path, lambda file: find_passphrase(file, {}))
     assert (loaded.wallet.public_key, loaded.tls.private_key) == (wallet.public_key, pem)
+
+
+def test_handshakes_that_fail_write_nothing_anywhere_that_could_fill_a_disk(home: Home) -> None:
+    host, _, port = read_config(home.config).peer_address.rpartition(":")
+    with _start(home.path) as process:
+        assert process.stdout is not None
+        assert any("serving" in line for line in process.stdout)
+        for _ in range(20):
+            with socket.create_connection((host, int(port)), PATIENCE_S) as stranger:
+                stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                with suppress(ConnectionResetError):
+                    assert stranger.recv(100) == b""  # refused
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert "Handshake" not in out + err
 
 
 def test_one_passphrase_is_asked_for_once_and_opens_both_keys_or_says_which_stays_locked(home: Home) -> None:
