@@ -107,6 +107,7 @@ class Machine:
         self.door = Door(world.genesis.chain_id, self.replica.known_tx, self.replica.validators_at, None)
         self.running = True
         world.note(self, f"start at {self.ledger.head.height}")
+        world.booted(self)
         self._run(started(recovered.records, self.ledger.head.height + 1))
         for other in world.machines:
             if other.id != self.id and other.running:

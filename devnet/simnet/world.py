@@ -238,6 +238,18 @@ class World:
 
     # --- what machines report --------------------------------------------------------------------------------------
 
+    def booted(self, machine: Machine) -> None:
+        """A block may stand on the disk though the power was cut before the machine could say so."""
+        head, store = machine.ledger.head.height, machine.ledger.store
+        if not machine.honest or head == 0 or head in self.checkers.chain:
+            return
+        raw, commit = store.block_bytes(head), store.commit_bytes(head)
+        assert raw is not None
+        assert commit is not None
+        self.checkers.applied(
+            machine, self.town.decoded(raw), self.town.decoded_commit(commit), self.epoch_ms + self.now_ms
+        )
+
     def applied(self, machine: Machine, block: Block, commit: Commit) -> None:
         header = block.header
         self.note(machine, f"height {header.height} is {block.id.hex()[:8]} with {len(block.txs)} transactions")
