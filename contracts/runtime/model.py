@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from contracts.runtime.tree import walk
 from contracts.runtime.types import RecordOf, Type
 
-_PARTS = frozenset({ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.comprehension, ast.Call, ast.Subscript})
+PARTS = frozenset({ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.comprehension, ast.Call, ast.Subscript})
 FunctionKind = Literal["export", "view", "private"]
 
 
@@ -44,14 +43,7 @@ class Function:
     doc: str
     node: ast.FunctionDef
     parts: tuple[ast.AST, ...]
-    """What its body binds, calls and looks up: the nodes that later passes ask for, found in one walk."""
-
-    @classmethod
-    def of(
-        cls, node: ast.FunctionDef, kind: FunctionKind, params: tuple[tuple[str, Type], ...], returns: Type
-    ) -> Function:
-        parts = tuple(part for part in walk(node) if type(part) in _PARTS)
-        return cls(node.name, kind, params, returns, ast.get_docstring(node) or "", node, parts)
+    """What its body binds, calls and looks up: the nodes of the kinds in PARTS, as the walk over the tree met them."""
 
 
 @dataclass(frozen=True, slots=True)
