@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from chain.genesis import dump_genesis
 from chain.kv import KV
 from chain.ledger import Ledger
 from chain.leveldb import LevelKV
@@ -155,7 +156,7 @@ class Node:
         self.peers = Peers(identity, read_members(ledger.view), self.inbox, answers(folder))
         self._snapshots = SnapshotTaker(folder, ledger, self.host.tip, config.snapshot_interval)
         self._pruner = Pruner(kv, config.keep_blocks)
-        status = StatusSource(config.name, version("gridbft"), self._peer_infos)
+        status = StatusSource(config.name, version("gridbft"), self._peer_infos, dump_genesis(genesis).encode())
         tls, pinned = client_access(home, config, loaded.tls)
         self._upgrade: tuple[int, int] | None = None
         self._home = home
