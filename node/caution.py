@@ -29,7 +29,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from consensus.events import ProposalSeen, VoteSeen
 from consensus.lock import Lock, LockRecord
 from consensus.state import State
 from consensus.types import BlockId, Height, Proposal, Round, ValidatorId, ValidatorSet, Vote, VoteKind
@@ -145,16 +144,6 @@ def memory_for(machine: State, asker: ValidatorId) -> Memory:
             votes += [v for v in (state.prevotes.votes[index], state.precommits.votes[index]) if v is not None]
     held = [state.proposal.proposal for state in machine.rounds.values() if state.proposal is not None]
     return Memory(machine.height, tuple(dict.fromkeys(votes)), tuple(p for p in held if p.proposer == asker))
-
-
-def messages_of(machine: State, me: ValidatorId | None) -> tuple[ProposalSeen | VoteSeen, ...]:
-    """What a machine held of its height, to feed another one with, which must not forget it either. What `me` itself said
-    comes first: the votes of others may carry the new machine into a round, and there it must not vote again."""
-    states = list(machine.rounds.values())
-    votes = [v for state in states for tally in (state.prevotes, state.precommits) for v in tally.lacking(0)]
-    own = [VoteSeen(v) for v in votes if v.validator == me]
-    proposals = [ProposalSeen(s.proposal.proposal, s.proposal.timely) for s in states if s.proposal is not None]
-    return (*own, *proposals, *(VoteSeen(v) for v in votes if v.validator != me))
 
 
 def newest_lock(height: Height, validators: ValidatorSet, votes: Iterable[Vote]) -> LockRecord | None:

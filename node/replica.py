@@ -21,10 +21,11 @@ from consensus.evidence import double_proposal, double_vote, offender
 from consensus.gossip import Standpoint, blocks_in_use, lacking, standpoint, votes_into
 from consensus.lock import LockRecord
 from consensus.machine import State, Step, fullest_commit, new_height, step
+from consensus.state import find_voice
 from consensus.timeouts import Timeouts, TimerKind
 from consensus.types import BlockId, Commit, Height, Proposal, Round, ValidatorId, ValidatorSet, Vote
 from node.catchup import Catchup
-from node.caution import Caution, memory_for, messages_of
+from node.caution import Caution, memory_for
 from node.clockwatch import ClockWatch
 from node.early import EarlyMessages
 from node.events import (
@@ -276,13 +277,8 @@ class Replica:
         self._report("rejoined", height=self.height, round=rejoin.round)
         if rejoin.lock is not None:
             self._out.append(Persist((LoggedLock(rejoin.lock.height, encode_lock(rejoin.lock)),)))
-        self._machine = self._fresh_machine(rejoin.lock, rejoin.round)
-        for block in list(self._blocks.values()):
-            self._judge(block)
-        for message in messages_of(before, self._me):
-            self._feed(message)
-        for proposal in rejoin.offered:  # where its block never came to us: it must not be followed by another one
-            self._feed(machine_events.ProposalSeen(proposal, timely=False))
+        assert self._me is not None
+        self._machine = find_voice(before, self._me, rejoin.lock, rejoin.round, rejoin.offered)
         self._feed(machine_events.Begin())
 
     # --- pacing ---------------------------------------------------------------------------------------------------

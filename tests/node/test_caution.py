@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.events import ProposalSeen, VoteSeen
+from consensus.events import VoteSeen
 from consensus.lock import Lock
 from consensus.machine import State, new_height, step
 from consensus.proposer import order
@@ -25,7 +25,7 @@ from consensus.types import (
     Vote,
     VoteKind,
 )
-from node.caution import BEYOND, Caution, memory_for, messages_of, newest_lock
+from node.caution import BEYOND, Caution, memory_for, newest_lock
 from node.events import LoggedOwn, Memory, PeerId, PeerState
 from node.recovery import FORGOTTEN, remembered_height
 from node.signer import position_of
@@ -308,18 +308,6 @@ def test_who_rejoins_knows_what_it_proposed_and_begins_no_earlier() -> None:
     rejoin = c.rejoin(machine(), peers(9, 9, 9), PATIENCE_MS)
     assert rejoin is not None
     assert (rejoin.round, rejoin.offered) == (5, (offer,))
-
-
-def test_what_one_held_of_a_height_it_holds_when_it_rejoins_its_own_words_first() -> None:
-    m = machine()
-    offer = Proposal(Height(9), Round(0), V, NO_ROUND, m.proposer(Round(0)), b"s" * 64)
-    own = vote(VoteKind.PREVOTE, 2, None, ME)
-    for v in (*polka(1, W), own):
-        m, _ = step(m, VoteSeen(v))
-    m, _ = step(m, ProposalSeen(offer, timely=True))
-    seen = messages_of(m, ME)
-    assert seen[0] == VoteSeen(own)
-    assert set(seen) == {VoteSeen(own), ProposalSeen(offer, timely=True), *map(VoteSeen, polka(1, W))}
 
 
 def test_what_is_told_is_the_proof_of_the_lock_and_the_askers_own_votes() -> None:
