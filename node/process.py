@@ -7,6 +7,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,6 +46,7 @@ from node.outbox import Lane
 from node.peers import Peers
 from node.pruner import Pruner
 from node.recovery import remembered_height, started
+from node.remotesigner import RemoteSigner, SignerLostError
 from node.replica import Replica, ReplicaConfig
 from node.rotation import is_due
 from node.rpc import LedgerRpc, StatusSource
@@ -56,10 +58,18 @@ from node.wal import WriteAheadLog
 
 CLOCK_LOOK_SECONDS = 5.0
 READY_LOOK_SECONDS = 0.5
+SIGNER_LOOK_SECONDS = 0.5
 CONNECTIONS_LOOK_SECONDS = 5.0
 VERIFY_THREADS = max(1, min(4, os.cpu_count() or 1))
 
 log = structlog.get_logger("node")
+
+
+class Again(Enum):
+    """Why a node that has stopped is to be made anew, in the same process."""
+
+    NEXT_KEY = "next key"  # its old key is a member no longer, and another one lies ready (see node/rotation.py)
+    SIGNER_ANSWERS = "signer answers"  # it began without its remote signer, which answers now
 
 
 def replica_config(config: Config) -> ReplicaConfig:
@@ -121,7 +131,7 @@ class Node:
     def _build(self, loaded: LoadedHome, undo: ExitStack, speech: Speech, protocols: frozenset[int]) -> None:
         home, genesis, config = loaded.home, loaded.genesis, loaded.config
         self.config = config
-        self.changes_key = False  # `run` has ended because the next key's time has come (see node/rotation.py)
+        self.again: Again | None = None
         self._home, self._public_key = home, loaded.wallet.public_key
         self.serving = False
         undo.callback(HomeLock(home).release)
@@ -134,10 +144,17 @@ class Node:
             log.warning("log_tail_torn", bytes=recovered.torn_bytes, kept_records=len(recovered.records))
         # Whoever may become a validator needs its guard from the start; until then the machine signs nothing by itself.
         me = None if config.observer else ValidatorId(loaded.wallet.address_bytes)
-        signer: Signer | None = loaded.remote if me is not None else None
-        last_signed: int | None = None  # a remote signer's guard is not on this disk: it remembers by itself
+        signer: Signer | None = None
+        last_signed: int | None = None
+        self._awaited: RemoteSigner | None = None
         if loaded.remote is not None:
             undo.callback(loaded.remote.close)
+            if me is not None and loaded.remote.last is None:
+                # What it signed last is not known, so neither is whether this disk remembers it: nothing is asked of it.
+                self._awaited, me = loaded.remote, None
+            elif me is not None and loaded.remote.last is not None:
+                signer = loaded.remote
+                last_signed = remembered_height(loaded.remote.last, recovered.records, ledger.head.height + 1)
         elif me is not None:
             has_chain = ledger.head.height > 0 or bool(recovered.records)
             own = FileSigner.open(genesis.chain_id, loaded.wallet.sign, home.guard, has_chain=has_chain)
@@ -180,8 +197,7 @@ class Node:
             self.peers.set_members(listed)
             if is_due(self._home, self._public_key, listed):
                 log.info("key_changes_over", height=height)
-                self.changes_key = True
-                self.host.stop()
+                self._begin_again(Again.NEXT_KEY)
         self._look_for_upgrade()
         self._snapshots.applied(height)
         self._pruner.applied(height)
@@ -227,6 +243,8 @@ class Node:
             asyncio.create_task(self._watch_connections(), name="connections"),
             asyncio.create_task(self._tell_readiness(), name="readiness"),
         ]
+        if self._awaited is not None:
+            beside.append(asyncio.create_task(self._await_signer(self._awaited), name="signer"))
         try:
             await self.peers.start(self.config.peer_address)
             await self._server.start(self.config.client_address)
@@ -274,6 +292,23 @@ class Node:
                 log.info("ready" if ready else "not_ready", peers=len(self.peers.connected))
                 told = ready
             await asyncio.sleep(READY_LOOK_SECONDS)
+
+    def _begin_again(self, why: Again) -> None:
+        self.again = why
+        self.host.stop()
+
+    async def _await_signer(self, signer: RemoteSigner) -> None:
+        """This node began without its signer and follows the chain; it begins again, as a validator, when that answers."""
+        log.error("signer_away", what="this node follows as an observer until its signer answers")
+        while True:
+            await asyncio.sleep(SIGNER_LOOK_SECONDS)
+            try:
+                await asyncio.to_thread(signer.identity)
+            except SignerLostError:
+                continue
+            log.info("signer_answers", last=signer.last)
+            self._begin_again(Again.SIGNER_ANSWERS)
+            return
 
     async def _watch_connections(self) -> None:
         while True:

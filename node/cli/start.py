@@ -22,7 +22,7 @@ from node.config import ConfigError
 from node.home import Home, HomeError, LoadedHome, load_home
 from node.logging import configure_logging
 from node.peers import PortTakenError
-from node.process import Node, prepare
+from node.process import Again, Node, prepare
 from node.rotation import change_over, finish
 from node.signer import GuardError
 from node.tlskey import tls_key_info
@@ -63,8 +63,9 @@ def start(home: Path) -> None:
         configure_logging(loaded.config.log_level, loaded.config.log_format)
         if tls_key_info(loaded.home.tls_key).kept == "unmarked":
             log.warning("tls_key_open", todo=f"it is not encrypted: stop, and gridbft keys rotate --home {home}")
-        while asyncio.run(_serve(loaded)):
-            change_over(loaded.home)
+        while (again := asyncio.run(_serve(loaded))) is not None:
+            if again is Again.NEXT_KEY:
+                change_over(loaded.home)
             loaded = load_home(home, unlock)
     except OPERATOR_FAULTS as error:
         click.echo(f"Error: {error}", err=True)
@@ -87,8 +88,8 @@ def disk_sentence(home: Path, error: OSError) -> str:
     )
 
 
-async def _serve(loaded: LoadedHome) -> bool:
-    """Whether it is to go on with the next key."""
+async def _serve(loaded: LoadedHome) -> Again | None:
+    """Why it is to begin again; None: it was told to stop."""
     await prepare(loaded)
     node = Node(loaded)
     try:
@@ -97,6 +98,6 @@ async def _serve(loaded: LoadedHome) -> bool:
             loop.add_signal_handler(number, node.stop)
         await node.run()
         log.info("stopped", height=node.host.ledger.head.height)
-        return node.changes_key
+        return node.again
     finally:
         node.close()
