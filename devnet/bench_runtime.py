@@ -92,7 +92,7 @@ def transfer_seconds(calls: int) -> float:
 def unmetered(run: Callable[[], float]) -> float:
     """Runs with every charge left out: the injected ones and those by size."""
     charge, method, cache = lower.charge, machine.Machine.charge, dict(machine._compiled)
-    lower.charge = _no_charge
+    lower.charge = _no_charge  # type: ignore[assignment]
     machine.Machine.charge = lambda self, units: None  # type: ignore[method-assign]
     machine._compiled.clear()
     try:

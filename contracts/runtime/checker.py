@@ -9,7 +9,7 @@ from typing import Any
 from contracts.runtime.bodies import check_body, writes_state
 from contracts.runtime.calls import call_graph, deepest_call, find_cycle, reachable
 from contracts.runtime.constants import NotConstant, fold
-from contracts.runtime.model import CheckError, Contract, Function, FunctionKind, State
+from contracts.runtime.model import BINDINGS, USES, CheckError, Contract, Function, FunctionKind, State
 from contracts.runtime.nodes import Parts, check_nodes, error
 from contracts.runtime.scanner import scan
 from contracts.runtime.types import BadType, Mismatch, RecordOf, Scalar, TupleOf, Type, contains_any, converter, parse
@@ -250,8 +250,10 @@ class _ModuleReader:
             return
         if kind != "private" and any(map(contains_any, [returns, *(param for _, param in known)])):
             self._refuse(node, "TYPE", "parameters and results of @export and @view functions have types; Any is none")
-        doc, parts = ast.get_docstring(node) or "", tuple(self.parts[node])
-        self.functions[node.name] = Function(node.name, kind, tuple(known), returns, doc, node, parts)
+        doc, parts = ast.get_docstring(node) or "", self.parts[node]
+        bindings = tuple(part for part in parts if type(part) in BINDINGS)
+        uses = tuple(part for part in parts if type(part) in USES)
+        self.functions[node.name] = Function(node.name, kind, tuple(known), returns, doc, node, bindings, uses)
 
     def _decoration(self, node: ast.FunctionDef) -> FunctionKind:
         match node.decorator_list:

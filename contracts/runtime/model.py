@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from contracts.runtime.types import RecordOf, Type
 
-PARTS = frozenset({ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.comprehension, ast.Call, ast.Subscript})
+BINDINGS = frozenset({ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.comprehension})
+USES = frozenset({ast.Call, ast.Subscript})
 FunctionKind = Literal["export", "view", "private"]
 
 
@@ -42,8 +43,10 @@ class Function:
     returns: Type
     doc: str
     node: ast.FunctionDef
-    parts: tuple[ast.AST, ...]
-    """What its body binds, calls and looks up: the nodes of the kinds in PARTS, as the walk over the tree met them."""
+    bindings: tuple[ast.AST, ...]
+    """What its body binds: the nodes of the kinds in BINDINGS, as the walk over the tree met them."""
+    uses: tuple[ast.AST, ...]
+    """What it calls and looks up: those of the kinds in USES."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.runtime.codec import INT_MAX, INT_MIN
-from contracts.runtime.model import PARTS, CheckError
+from contracts.runtime.model import BINDINGS, USES, CheckError
 from contracts.runtime.vocabulary import ALLOWED_NODES, KEYWORDS, REFUSED_NODES
 
 _PLACED = (ast.stmt, ast.expr, ast.arg, ast.keyword, ast.alias)  # nodes that say where they are
@@ -197,7 +197,7 @@ class _Shapes(dict[type, _Shape]):
         fields = tuple(field for field in getattr(kind, "_fields", ()) if field not in unseen)
         form = _FORMS.get(kind) if kind in ALLOWED_NODES else _refuse(kind.__name__)
         has_context = "ctx" in getattr(kind, "_fields", ())
-        shape = self[kind] = _Shape(fields, issubclass(kind, _PLACED), has_context, kind in PARTS, form)
+        shape = self[kind] = _Shape(fields, issubclass(kind, _PLACED), has_context, kind in BINDINGS | USES, form)
         return shape
 
 
