@@ -36,7 +36,7 @@ CROSS_CALL: Final = 600  # calling another contract
 ENTRY: Final = 500  # each call of a transaction or query
 HASH: Final = 130  # sha256, address_of
 SIGNATURE: Final = 12_000  # ed25519_verify
-COLUMN: Final = 200  # a function of columns; column_above, which looks at two, costs it twice
+COLUMN: Final = 100  # column_value; twice that the others of columns, four times column_above
 
 # --- by size
 BYTES_PER_UNIT: Final = 4  # text and bytes that are made, joined, cut or searched: one unit for each so many

@@ -31,8 +31,8 @@ COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.NotIn: "_not_in",
 }
 _CALL_COSTS = {"sha256": gas.HASH, "address_of": gas.HASH, "ed25519_verify": gas.SIGNATURE, "call": gas.CROSS_CALL}
-_CALL_COSTS |= dict.fromkeys(["column_sum", "column_value", "column_values", "pack_column"], gas.COLUMN)
-_CALL_COSTS["column_above"] = 2 * gas.COLUMN
+_CALL_COSTS |= dict.fromkeys(["column_sum", "column_values", "pack_column"], 2 * gas.COLUMN)
+_CALL_COSTS |= {"column_value": gas.COLUMN, "column_above": 4 * gas.COLUMN}
 _DIRECT = frozenset({"len", "ord", "range", "bool"})  # O(1), and nothing to bound
 
 
