@@ -19,8 +19,10 @@ WINDOWS = {"transfer": 16_000, "orders": 4_000, "meter": 64}
 
 @click.command()
 @click.option("--nodes", default=4, show_default=True, type=click.IntRange(1, 16), help="Validators.")
-@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(1, 3_600), help="How long to send.")
-@click.option("--workload", default="transfer", show_default=True, type=click.Choice(WORKLOADS))
+@click.option(
+    "--seconds", default=30.0, show_default=True, type=click.FloatRange(1, 3_600), help="How long to send, in seconds."
+)
+@click.option("--workload", default="transfer", show_default=True, type=click.Choice(WORKLOADS), help="What is sent.")
 @click.option("--accounts", type=click.IntRange(2, 10_000_000), help="How many there are (else by workload).")
 @click.option("--rate", type=click.FloatRange(0.1), help="Transactions per second; else as many as it can.")
 @click.option("--kill", metavar="ONE", help="SIGKILL this node, as dso-1, soon after the load begins.")
@@ -40,6 +42,9 @@ def bench(
 
     TLS between the nodes, every sync to the disk and every check are as in production. Each transaction is signed
     beforehand, sent by another process, and looked up afterwards.
+
+    \b
+    gridbft bench --workload transfer --nodes 4 --seconds 10 --json
     """
     chosen = next(w for w in WORKLOADS if w == workload)
     names = [name for name, _ in node_names(nodes)]

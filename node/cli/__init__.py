@@ -72,6 +72,6 @@ class LazyGroup(click.Group):
 def main() -> None:
     """A permissioned ledger for energy markets.
 
-    Every command takes --json, which makes the last line of its output one JSON object. Exit codes: 0 it worked,
-    1 it did not (the message says why), 2 the command or its input was wrong.
+    Every command that answers something takes --json, which makes the last line of its output one JSON object. Exit codes:
+    0 it worked, 1 it did not (the message says why), 2 the command or its input was wrong. COMMAND --help has examples.
     """

@@ -45,7 +45,7 @@ def explain() -> None:
 
 @explain.command()
 @click.argument("account")
-@click.option("--slot", type=click.IntRange(min=0), help="Only this slot.")
+@click.option("--slot", type=click.IntRange(min=0), help="Only this slot: quarter-hours since 1970 in UTC.")
 @click.option("--day", help="Only the slots of this day, YYYY-MM-DD in UTC.")
 @network_options
 @json_option
@@ -63,6 +63,10 @@ def bill(
     Amounts are in micros; positive ones are received. Every amount is computed again here; where something does not add
     up, the command says what and exits with 1. Without --slot and --day it also shows what moved the money besides:
     deposits, withdrawals, transfers. Of a node that has pruned blocks it says from which height on it explains.
+
+    \b
+    gridbft explain bill @bus-17 --day 2026-01-31
+    gridbft explain bill ACCOUNT --slot 1967424 --json
     """
     with faults(as_json):
         network = find_network(nodes, keys_folder, genesis)

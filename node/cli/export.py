@@ -43,6 +43,9 @@ def export(
 
     A folder that holds an export already is gone on with: only what is new is written. schema.json in it explains every
     column. Balances are those after the last height of each run.
+
+    \b
+    gridbft export --to chain-parquet --nodes 10.0.0.1:7101
     """
     with faults(as_json):
         if find_spec("pyarrow") is None:

@@ -65,8 +65,20 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option("--home", required=True, type=click.Path(path_type=Path, file_okay=False), help="The folder to make.")
 @click.option("--name", required=True, help="The validator's name in the genesis.")
 @click.option("--role", default="utility", show_default=True, help="What its operator is, for people.")
-@click.option("--client-address", default="127.0.0.1:7101", show_default=True, callback=_address)
-@click.option("--peer-address", default="127.0.0.1:7201", show_default=True, callback=_address)
+@click.option(
+    "--client-address",
+    default="127.0.0.1:7101",
+    show_default=True,
+    callback=_address,
+    help="HOST:PORT where clients connect.",
+)
+@click.option(
+    "--peer-address",
+    default="127.0.0.1:7201",
+    show_default=True,
+    callback=_address,
+    help="HOST:PORT where the other validators connect.",
+)
 @click.option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="The agreed genesis, if it stands.")
 @click.option(
     "--unencrypted", is_flag=True, help="No passphrase for node.key and tls.key: for validators that only play."

@@ -35,8 +35,10 @@ from node.home import Home
 @click.option("--chain-id", help="The chain id, as you were told by another way: the file must be that network's.")
 @click.option("--name", help="Makes the home too, where there is none: its name.")
 @click.option("--role", default="utility", show_default=True, help="What its operator is, for people.")
-@click.option("--client-address", default="127.0.0.1:7101", show_default=True, help="Where clients connect.")
-@click.option("--peer-address", default="127.0.0.1:7201", show_default=True, help="Where validators connect.")
+@click.option("--client-address", default="127.0.0.1:7101", show_default=True, help="HOST:PORT where clients connect.")
+@click.option(
+    "--peer-address", default="127.0.0.1:7201", show_default=True, help="HOST:PORT where the other validators connect."
+)
 @click.option(
     "--unencrypted", is_flag=True, help="No passphrase for node.key and tls.key: for validators that only play."
 )

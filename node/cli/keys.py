@@ -35,7 +35,11 @@ def keys() -> None:
 @folder_option
 @json_option
 def list_keys(keys_folder: Path | None, as_json: bool) -> None:
-    """List the keys of the folder with their addresses; nothing has to be unlocked for that."""
+    """List the keys of the folder with their addresses; nothing has to be unlocked for that.
+
+    \b
+    gridbft keys list --keys /etc/gridbft/keys
+    """
     with faults(as_json):
         keyring = _keyring(keys_folder)
         found = [keyring.info(name) for name in keyring.names()]
@@ -56,6 +60,9 @@ def new_key(name: str, keys_folder: Path | None, unencrypted: bool, as_json: boo
     """Make a key and save it in the folder, readable by its owner only.
 
     A folder that holds a file named UNENCRYPTED, as a development network's does, takes open keys without being asked.
+
+    \b
+    gridbft keys new alice --keys /etc/gridbft/keys --passphrase-file /etc/gridbft/passphrase
     """
     with faults(as_json):
         keyring = _keyring(keys_folder)

@@ -55,7 +55,11 @@ log = structlog.get_logger("node")
 )
 @passphrase_option
 def start(home: Path) -> None:
-    """Run a validator until SIGTERM or SIGINT. Exits with 1 when it cannot start or stops on a fault of its own."""
+    """Run a validator until SIGTERM or SIGINT. Exits with 1 when it cannot start or stops on a fault of its own.
+
+    \b
+    gridbft start --home /var/lib/gridbft --passphrase-file /etc/gridbft/passphrase
+    """
     try:
         unlock = remembered(unlocking)  # a key that is replaced while the node runs must not ask again
         finish(Home(home))

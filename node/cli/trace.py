@@ -29,7 +29,11 @@ def trace() -> None:
 def certificate(
     certificate_id: int, nodes: str | None, keys_folder: Path | None, genesis: Path | None, as_json: bool
 ) -> None:
-    """Trace certificate ID: the reading that it was issued for, every owner of its units, and their retirements."""
+    """Trace certificate ID: the reading that it was issued for, every owner of its units, and their retirements.
+
+    \b
+    gridbft trace certificate 42
+    """
     with faults(as_json):
         record = asyncio.run(_traced(find_network(nodes, keys_folder, genesis), certificate_id))
         if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -23,6 +25,8 @@ from structlog.testing import capture_logs
 from consensus.types import BlockId, Height, Proposal, Round, ValidatorId, Vote, VoteKind
 from node import ed25519
 from node.certs import certificate_digest
+from node.cli import main
+from node.config import read_config
 from node.home import Home, HomeError, load_home
 from node.recovery import FORGOTTEN
 from node.remotesigner import RemoteSigner, SignerLostError, recall
@@ -350,3 +354,27 @@ def _until_line(lines: Iterable[str], word: str) -> list[str]:
         if word in line:
             return seen
     raise AssertionError("it ended: " + "".join(seen))
+
+
+def test_governance_is_signed_from_the_signers_folder_and_not_from_the_nodes(
+    split: tuple[Localnet, Path, Path],
+) -> None:
+    net, vault, path = split
+    address = read_config(Home(net.homes[0]).config).client_address
+    proposal = ("gov", "propose", "parameter", "max_block_bytes", "2000000", "--json")
+
+    def gridbft(*words: str) -> Result:
+        return CliRunner().invoke(main, list(words))
+
+    async def play() -> tuple[Result, Result, Result]:
+        async with running(*net.homes):
+            refused = await asyncio.to_thread(gridbft, *proposal, "--home", str(net.homes[0]))
+            lost = await asyncio.to_thread(gridbft, *proposal, "--home", str(vault))
+            done = await asyncio.to_thread(gridbft, *proposal, "--home", str(vault), "--nodes", address)
+            return refused, lost, done
+
+    with served(vault, path, "--new-guard"):
+        refused, lost, done = asyncio.run(play())
+    assert (refused.exit_code, f"by --home and this node by --nodes {address}" in refused.output) == (2, True)
+    assert (lost.exit_code, "give --nodes HOST:PORT too" in lost.output) == (2, True)
+    assert json.loads(done.stdout.splitlines()[-1])["ok"] is True
