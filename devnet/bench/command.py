@@ -25,6 +25,9 @@ WINDOWS = {"transfer": 16_000, "orders": 4_000, "meter": 64}
 @click.option("--workload", default="transfer", show_default=True, type=click.Choice(WORKLOADS), help="What is sent.")
 @click.option("--accounts", type=click.IntRange(2, 10_000_000), help="How many there are (else by workload).")
 @click.option("--rate", type=click.FloatRange(0.1), help="Transactions per second; else as many as it can.")
+@click.option(
+    "--readings", type=click.IntRange(1), help="With --workload meter: how many to send, however long it takes."
+)
 @click.option("--kill", metavar="ONE", help="SIGKILL this node, as dso-1, soon after the load begins.")
 @click.option("--window", type=click.IntRange(1), help="Most transactions under way where no rate is given.")
 @json_option
@@ -34,6 +37,7 @@ def bench(
     workload: str,
     accounts: int | None,
     rate: float | None,
+    readings: int | None,
     kill: str | None,
     window: int | None,
     as_json: bool,
@@ -50,8 +54,10 @@ def bench(
     names = [name for name, _ in node_names(nodes)]
     if kill is not None and kill not in names:
         fail(BAD_INPUT, "BAD_INPUT", f"--kill {kill}: the nodes are {', '.join(names)}", as_json)
+    if readings is not None and workload != "meter":
+        fail(BAD_INPUT, "BAD_INPUT", "--readings goes with --workload meter", as_json)
     options = Options(
-        nodes, seconds, chosen, accounts or DEFAULT_ACCOUNTS[chosen], rate, kill, window or WINDOWS[chosen]
+        nodes, seconds, chosen, accounts or DEFAULT_ACCOUNTS[chosen], rate, kill, window or WINDOWS[chosen], readings
     )
     try:
         found = figures(run(options, lambda line: click.echo(line, err=True)))

@@ -7,7 +7,6 @@ from typing import Any
 
 from devnet.bench.gauges import percentile
 from devnet.bench.options import Options
-from devnet.bench.workload import READINGS_PER_BATCH
 from node.stages import STAGES
 
 
@@ -25,6 +24,7 @@ class Measured:
     found_elsewhere: int
     looked_up: int
     agree: bool
+    readings: int = 0  # in what was final, each in a receipt with the hash of what was signed
 
 
 def figures(measured: Measured) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def figures(measured: Measured) -> dict[str, Any]:
         "workload": options.workload,
         "nodes": options.nodes,
         "tps": round(tps, 1),
-        "readings_per_s": round(tps * READINGS_PER_BATCH) if options.workload == "meter" else 0,
+        "readings_per_s": round(measured.readings / seconds) if seconds else 0,
         "p50_ms": _rounded(percentile(latencies, 0.5)),
         "p99_ms": _rounded(percentile(latencies, 0.99)),
         "verify_us": round(measured.verify_us, 1),
@@ -59,6 +59,7 @@ def figures(measured: Measured) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "transactions": len(due),
         "final": len(final),
+        "readings": measured.readings,
         "per_block": round(len(final) / max(result["blocks"], 1), 1),
         "failed": result["failed"],
         "refused": result["refused"],

@@ -15,11 +15,11 @@ from multiprocessing import get_context
 
 from chain.tx import TxCall
 from devnet.bench.options import Workload
-from devnet.bench.town import METER_OPERATORS, SENDERS, account, meter, meter_operator, operator, wallet
+from devnet.bench.readings import calls as reading_calls
+from devnet.bench.town import METER_OPERATORS, SENDERS, account, meter_operator, operator, wallet
 from gridbft.requests import make_call
 from gridbft.wallet import Wallet
 
-READINGS_PER_BATCH = 1_000
 ORDERS_PER_PRODUCT = 1_000
 PRODUCTS_BEFORE_GATE = 4  # a gate closes so many products later, when all of its orders are surely in
 EXPIRY_HEIGHT = 50_000
@@ -79,15 +79,9 @@ def _orders(accounts: int, draw: random.Random) -> Iterator[tuple[tuple[str, int
 
 
 def _readings(accounts: int, draw: random.Random) -> Iterator[tuple[tuple[str, int], TxCall, int]]:
-    """Meter after meter for one slot, then the next slot."""
-    number = 0
-    for batch in count():
-        rows = []
-        for _ in range(READINGS_PER_BATCH):
-            slot, place = divmod(number, accounts)
-            rows.append((meter(place), 1_000 + slot, draw.randrange(2_000), draw.randrange(2_000), "DIRECT"))
-            number += 1
-        yield ("meter", batch % METER_OPERATORS), make_call("metering", "submit", rows), BIG_GAS
+    """Meter operators take turns; `accounts` is how many meters there are."""
+    for batch, call in enumerate(reading_calls(accounts, draw)):
+        yield ("meter", batch % METER_OPERATORS), call, BIG_GAS
 
 
 def sign(chain_id: str, planned: list[Planned], processes: int) -> list[Signed]:

@@ -16,12 +16,17 @@ from hypothesis import strategies as st
 
 from chain.refusal import Refusal
 from chain.tx import decode_tx
+from contracts.energy.metering import export_limit_wh
+from contracts.energy.rosters import PAGE
+from contracts.host import column_values
 from contracts.runtime.codec import decode
 from devnet.bench.figures import Measured, figures
 from devnet.bench.gauges import cpu_us, folder_bytes, percentile, rss_mb
 from devnet.bench.options import WORKLOADS, Options, Workload
-from devnet.bench.town import genesis_calls
-from devnet.bench.workload import ORDERS_PER_PRODUCT, READINGS_PER_BATCH, lanes, plan, sign
+from devnet.bench.readings import PAGES_PER_BATCH, batch_of, counted
+from devnet.bench.town import METER_RATING_W, genesis_calls
+from devnet.bench.workload import ORDERS_PER_PRODUCT, lanes, plan, sign
+from gridbft.records import EventRecord
 from node import stages
 from node.ed25519 import verify
 from node.stages import STAGES, Stages
@@ -117,14 +122,25 @@ def test_a_gate_closes_only_after_all_orders_of_its_product() -> None:
     assert all(last_order[zone] < place for zone, place in gates.items())
 
 
-def test_a_batch_of_readings_never_names_a_meter_and_slot_twice() -> None:
-    seen: set[tuple[str, int]] = set()
-    for one in plan("meter", 300, 3):
-        rows = decode(one.call.args)[0]
-        assert len(rows) == READINGS_PER_BATCH
-        for meter, slot, *_ in rows:
-            assert (meter, slot) not in seen
-            seen.add((meter, slot))
+def test_batches_of_readings_fill_slot_after_slot_and_no_page_twice() -> None:
+    planned = plan("meter", 17 * PAGE + 3, 6)
+    batches = [batch_of(raw, CHAIN) for raw, _ in sign(CHAIN, planned, 1)]
+    pages = [(one.slot, one.first_page + n) for one in batches for n in range(len(one.imports))]
+    assert pages == [(slot, page) for slot in (1_000, 1_001, 1_002) for page in range(18)]
+    assert sum(one.reading_count for one in batches) == 3 * (17 * PAGE + 3)
+    assert max(len(one.imports) for one in batches) == PAGES_PER_BATCH
+    wh = [value for one in batches for column in one.exports for value in column_values(column)]
+    assert max(wh) <= export_limit_wh(METER_RATING_W)
+
+
+def test_readings_count_only_in_a_receipt_with_the_hash_of_what_was_signed() -> None:
+    ((raw, _),) = sign(CHAIN, plan("meter", 50, 1), 1)
+    batch = batch_of(raw, CHAIN)
+    fields = {"slot": 1_000, "first_page": 0, "reading_count": 50, "columns_hash": batch.columns_hash, "roster": 1}
+    assert counted(batch, [EventRecord("metering", "Packed", fields)]) == 50
+    for name, other in (("slot", 1_001), ("reading_count", 51), ("columns_hash", bytes(32)), ("first_page", 1)):
+        assert counted(batch, [EventRecord("metering", "Packed", {**fields, name: other})]) == 0
+    assert counted(batch, []) == 0
 
 
 def test_every_account_is_funded_from_what_was_minted() -> None:
