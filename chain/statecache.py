@@ -25,7 +25,7 @@ class StateCache:
         self._values: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes, /) -> bytes | None:
-        found = self._values.get(key, _NOT_KEPT)
+        found: bytes | None = self._values.get(key, _NOT_KEPT)
         if found is not _NOT_KEPT:
             return found
         value = self._kv_get(STATE + key)
