@@ -48,7 +48,8 @@ MAX_SERVED_BLOCKS = 50
 MAX_SERVED_BYTES = 4 * 1024 * 1024
 MAX_STEP = max(Step)
 RECENT_TXS = 20_000
-RECENT_TX_BYTES = 64 * 1024 * 1024  # the largest ones would otherwise take gigabytes, and any client may send them
+# The largest ones would otherwise take gigabytes, and any client may send them. Each holds its bytes twice (its calls are copies).
+RECENT_TX_BYTES = 16 * 1024 * 1024
 RECENT_VOTES = 8_192
 
 BAD_SIGNATURE = Refusal(Code.BAD_SIGNATURE, "the signature is not right for this body and key: sign it again")
