@@ -2,7 +2,8 @@
 
 gRPC makes the TLS handshake itself and tells nobody how it ended. But it asks for the port's certificates once for each
 connection, before the handshake begins, so the connections can be counted there; and a session that TLS let in shows itself
-by its first call. What is left when the handshake's time is over was refused by TLS, was no TLS at all, or said nothing.
+by its first call. What is left when the handshake's time is over was refused by TLS, was no TLS at all, or was given up: members
+that start together make a few of the last kind, when their clients try once more what they have just stopped wanting.
 """
 
 from __future__ import annotations
@@ -68,5 +69,5 @@ class Connections:
                 "connections_without_call",
                 times=fresh,
                 total=self.without_call,
-                what="refused by TLS (no member's certificate), no TLS at all, or silent",
+                what="refused by TLS (no member's certificate), no TLS at all, or given up; starting members make a few",
             )

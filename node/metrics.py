@@ -79,7 +79,7 @@ CATALOGUE = (
     Entry(
         "gridbft_peer_connections_without_call_total",
         "counter",
-        "Of these, 15 s later: refused by TLS (no member's certificate), no TLS at all, or silent after it.",
+        "Of these, 15 s later: refused by TLS (no member's certificate), no TLS at all, or given up; starting members make a few.",
     ),
     Entry(
         "gridbft_strangers_refused_total",

@@ -60,6 +60,7 @@ CLOCK_LOOK_SECONDS = 5.0
 READY_LOOK_SECONDS = 0.5
 SIGNER_LOOK_SECONDS = 0.5
 CONNECTIONS_LOOK_SECONDS = 5.0
+LOOKS_BEFORE_WARNING, LOOKS_BETWEEN_WARNINGS = 3, 12  # that nobody is connected is told after 10 s, then once a minute
 VERIFY_THREADS = max(1, min(4, os.cpu_count() or 1))
 
 log = structlog.get_logger("node")
@@ -311,8 +312,13 @@ class Node:
             return
 
     async def _watch_connections(self) -> None:
+        looks_alone = 0
         while True:
             self.peers.connections.look(time.monotonic())
+            looks_alone = looks_alone + 1 if self.peers.members and not self.peers.connected else 0
+            if looks_alone % LOOKS_BETWEEN_WARNINGS == LOOKS_BEFORE_WARNING:
+                todo = "a node that is not voted in is refused by all; else see to the network and to peer_address"
+                log.warning("no_peers", members=len(self.peers.members), todo=todo)
             await asyncio.sleep(CONNECTIONS_LOOK_SECONDS)
 
     def stop(self) -> None:

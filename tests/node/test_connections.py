@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from node.connections import LOG_PAUSE_SECONDS, RECENT, SETTLED_SECONDS, Connections
 from node.peers import Peers
+from tests.node.localnet import Localnet, running
 from tests.node.test_peers import Ear, _knock, _party, _until
 
 LOOK_S = 5.0
@@ -41,6 +44,25 @@ def test_what_tls_refuses_on_the_peer_port_is_counted_and_what_it_lets_in_is_not
             assert peers.strangers == 1
         finally:
             await peers.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_nobody_lets_in_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.process.CONNECTIONS_LOOK_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        net = Localnet.make(tmp_path, 2)
+        with capture_logs() as lines:
+            async with running(net.homes[0]) as (lonely,):
+                await _until(lambda: any(line["event"] == "no_peers" for line in lines))
+                async with running(net.homes[1]) as (other,):
+                    await _until(lambda: bool(lonely.node.peers.connected and other.node.peers.connected))
+                    told = sum(line["event"] == "no_peers" and line["members"] == 1 for line in lines)
+                    looks = lonely.node.peers.connections._looks
+                    until = looks[-1][0] + 0.5
+                    await _until(lambda: looks[-1][0] > until)
+                    assert sum(line["event"] == "no_peers" for line in lines) == told
 
     asyncio.run(scenario())
 
