@@ -6,7 +6,9 @@ import ast
 
 import pytest
 
-from contracts.runtime.nodes import MAX_DEPTH, MAX_NODES, check_nodes
+from contracts.runtime.nodes import check_nodes
+
+MAX_DEPTH, MAX_NODES = 64, 30_000  # as LANGUAGE.md says
 
 
 def refusals(text: str) -> list[tuple[int, int, str]]:
@@ -75,9 +77,16 @@ def test_a_tree_has_at_most_so_many_levels(innermost: str) -> None:
     assert [code for _, _, code in refusals("[" * (most + 1) + innermost + "]" * (most + 1))] == ["NESTING"]
 
 
+def indented(text: str) -> str:
+    return "\n".join("    " + line for line in text.splitlines())
+
+
 def test_an_elif_is_no_level_deeper_but_an_if_inside_of_else_with_more_is() -> None:
     chain = "if x: pass\n" + "elif x: pass\n" * 200
     assert refusals(chain) == []
+    nest = "".join(f"{'    ' * i}if x:\n" for i in range(MAX_DEPTH - 2)) + "    " * (MAX_DEPTH - 2) + "pass"
+    assert refusals(nest) == []
+    assert {code for _, _, code in refusals(f"if y:\n{indented(nest)}")} == {"NESTING"}
     lines = [f"{'    ' * i}if x: pass\n{'    ' * i}else:\n{'    ' * i}    y\n" for i in range(MAX_DEPTH)]
     assert {code for _, _, code in refusals("".join(lines))} == {"NESTING"}
 
