@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path as Files
 
 import click
 import pytest
@@ -73,3 +74,31 @@ def test_the_help_of_every_command_can_be_shown() -> None:
 
 def test_the_version_is_told() -> None:
     assert re.fullmatch(r"gridbft [0-9.]+\n", CliRunner().invoke(main, ["--version"], prog_name="gridbft").output)
+
+
+ROOT = Files(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "contracts" / "LANGUAGE.md"])
+
+
+def written_commands(text: str) -> list[list[str]]:
+    """Lines of a page that begin with a command of ours, and commands inside of a sentence that have an option."""
+    joined = re.sub(r" *\\\n\s*", " ", text)
+    lines = [re.sub(r"^(\w+=\S+ )*", "", line.strip()) for line in joined.splitlines() if line.startswith("    ")]
+    inside = re.findall(r"`(gridbft [^`]* -[^`]*)`", joined.replace("\n", " "))
+    # A column of remarks begins with #, or with at least two blanks and a parenthesis.
+    found = [re.split(r"\s{2,}[#(]", line)[0] for line in (*lines, *inside) if re.match("gridbft [a-z]", line)]
+    return [shlex.split(line, comments=True) for line in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_on_a_page_exist_with_all_their_options(page: Files) -> None:
+    by_path = dict(LEAVES)
+    for words in written_commands(page.read_text()):
+        path = next((p for p in by_path if tuple(words[1 : 1 + len(p)]) == p), None)
+        assert path is not None, words
+        known = {o for p in by_path[path].params for o in (*p.opts, *p.secondary_opts)} | {"--help", "-h"}
+        assert {word.split("=")[0] for word in words if word.startswith("-") and len(word) > 1} <= known, words
+
+
+def test_the_operators_page_has_many_commands() -> None:
+    assert len(written_commands((ROOT / "docs" / "operator.md").read_text())) > 20
