@@ -138,9 +138,10 @@ def test_whoever_is_connected_is_waited_for_even_where_a_quorum_has_spoken() -> 
 
 def test_a_validator_that_decides_alone_waits_for_nobody() -> None:
     alone = ValidatorSet.of([Validator(ME, ME + bytes(12), Power(1))])
-    c = caution(last_signed=7)
-    assert c.settle(8, alone, {}, 0)
-    assert not c.is_silent(8)
+    for last_signed in (7, 0, FORGOTTEN):
+        c = caution(last_signed)
+        assert c.settle(8, alone, {}, 0)
+        assert not c.is_silent(8), "what it decided alone it would wait for for ever"
 
 
 def test_an_observer_has_nothing_to_be_cautious_about() -> None:
