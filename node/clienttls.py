@@ -32,14 +32,15 @@ class ClientTls:
     key: Path | bytes
     clients: Path | None = None
 
-    def credentials(self) -> Any:
-        """Raises ClientTlsError where a file cannot be used now."""
+    def credentials(self, accepted: Callable[[], None] = lambda: None) -> Any:
+        """`accepted` is told of each connection, from any thread. Raises ClientTlsError where a file cannot be used now."""
         held = self._texts()
 
         def again() -> Any:
             """None while the files are the same: gRPC must not replace what other sessions are starting with at that
             moment (see node/peers.py)."""
             nonlocal held
+            accepted()
             try:
                 found = self._texts()
             except ClientTlsError as error:

@@ -18,24 +18,27 @@ HANDSHAKE_OPTION = ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1_00
 """Whoever has not ended its handshake by then is cut off."""
 SETTLED_SECONDS = HANDSHAKE_SECONDS + 5.0
 LOG_PAUSE_SECONDS = 60.0
-RECENT = 256  # sessions that are told apart from new ones when they call again: those of members' single requests
+KNOWN_SECONDS = 60.0  # a session that calls again within this is known; later its address may be another connection's
+KNOWN = 4_096  # sessions that are known at most
 
-log = structlog.get_logger("peers")
+log = structlog.get_logger("connections")
 
 
 class Connections:
-    """`accepted` may be called from any thread, everything else from one."""
+    """Those of one port, which `port` names. `accepted` may be called from any thread, everything else from one."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: str) -> None:
+        self._port = port
         self._lock = threading.Lock()
         self._accepted = 0
         self._with_call = 0
-        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._known: OrderedDict[str, float] = OrderedDict()  # when it called last (s), the longest ago first
         self._looks: deque[tuple[float, int]] = deque()  # (when, accepted until then), the settled one first
         self._logged_s = float("-inf")
         self._logged = 0
         self.without_call = 0
-        """Settled ones only: it never counts a connection that is still under way, and it never falls."""
+        """At least so many, of the settled ones. It never falls: a connection under way is not in it, and a session that calls
+        again after a long silence may hide one, but never makes one."""
 
     @property
     def total(self) -> int:
@@ -45,17 +48,18 @@ class Connections:
         with self._lock:
             self._accepted += 1
 
-    def called(self, peer: str) -> None:
+    def called(self, peer: str, now_s: float) -> None:
         """A call came in on the session with `peer` (gRPC's word for the other end: address and port)."""
-        if peer not in self._recent:
+        before = self._known.get(peer)
+        if before is None or now_s - before > KNOWN_SECONDS:
             self._with_call += 1
-            if len(self._recent) >= RECENT:
-                self._recent.popitem(last=False)
-        self._recent[peer] = None
-        self._recent.move_to_end(peer)
+            if before is None and len(self._known) >= KNOWN:
+                self._known.popitem(last=False)
+        self._known[peer] = now_s
+        self._known.move_to_end(peer)
 
     def look(self, now_s: float) -> None:
-        """To be called every few seconds (monotonic time): settles what is old enough, and logs it now and then."""
+        """To be called every few seconds (monotonic time, any zero): settles what is old enough, and logs it now and then."""
         self._looks.append((now_s, self._accepted))
         while len(self._looks) > 1 and self._looks[1][0] <= now_s - SETTLED_SECONDS:
             self._looks.popleft()
@@ -67,7 +71,8 @@ class Connections:
             self._logged_s, self._logged = now_s, self.without_call
             log.warning(
                 "connections_without_call",
+                port=self._port,
                 times=fresh,
                 total=self.without_call,
-                what="refused by TLS (no member's certificate), no TLS at all, or given up; starting members make a few",
+                what="refused by TLS, no TLS at all, or given up; starting members make a few",
             )

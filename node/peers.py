@@ -130,7 +130,7 @@ class Peers:
         self._server: grpc.aio.Server | None = None
         self._trusts = ""  # the roots that sessions are checked against
         self.strangers = 0
-        self.connections = Connections()
+        self.connections = Connections("peers")
 
     # --- for the host -----------------------------------------------------------------------------------------------
 
@@ -316,7 +316,7 @@ class Peers:
     # --- the side that is dialled -------------------------------------------------------------------------------------
 
     async def _serve(self, _: object, context: Any) -> None:
-        self.connections.called(context.peer())
+        self.connections.called(context.peer(), asyncio.get_running_loop().time())
         member = await self._hello_of_caller(context)
         if isinstance(member, Stranger):
             self.strangers += 1
@@ -329,7 +329,7 @@ class Peers:
 
     def _answering(self, answer: Answer) -> Callable[[bytes, Any], Awaitable[bytes]]:
         async def handler(raw: bytes, context: Any) -> bytes:
-            self.connections.called(context.peer())
+            self.connections.called(context.peer(), asyncio.get_running_loop().time())
             if not self._is_members_session(context):
                 self.strangers += 1
                 await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no member's certificate")

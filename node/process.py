@@ -225,8 +225,7 @@ class Node:
             version=version("gridbft"),
             peers=self._peer_infos(),
             strangers=self.peers.strangers,
-            connections=self.peers.connections.total,
-            connections_without_call=self.peers.connections.without_call,
+            connections={"peers": self.peers.connections, "clients": self._server.connections},
             refused=self._server.gate.refused,
             dropped_txs=self.inbox.dropped_txs,
             disk=disk,
@@ -314,7 +313,8 @@ class Node:
     async def _watch_connections(self) -> None:
         looks_alone = 0
         while True:
-            self.peers.connections.look(time.monotonic())
+            for connections in (self.peers.connections, self._server.connections):
+                connections.look(time.monotonic())
             looks_alone = looks_alone + 1 if self.peers.members and not self.peers.connected else 0
             if looks_alone % LOOKS_BETWEEN_WARNINGS == LOOKS_BEFORE_WARNING:
                 todo = "a node that is not voted in is refused by all; else see to the network and to peer_address"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from node.connections import LOG_PAUSE_SECONDS, RECENT, SETTLED_SECONDS, Connections
+from node.connections import KNOWN, KNOWN_SECONDS, LOG_PAUSE_SECONDS, SETTLED_SECONDS, Connections
 from node.peers import Peers
 from tests.node.localnet import Localnet, running
 from tests.node.test_peers import Ear, _knock, _party, _until
@@ -80,7 +80,7 @@ arrivals = st.lists(st.builds(Came, st.floats(0, 300), st.none() | st.floats(0, 
 
 @given(arrivals)
 def test_at_no_time_more_are_counted_than_never_called_and_in_the_end_all_of_them(arrivals: list[Came]) -> None:
-    counted = Connections()
+    counted = Connections("peers")
     events = [(came.at, "", came) for came in arrivals]
     events += [
         (came.at + came.call_after, f"ipv4:10.0.0.1:{n}", came)
@@ -94,7 +94,7 @@ def test_at_no_time_more_are_counted_than_never_called_and_in_the_end_all_of_the
         now = tick * LOOK_S
         while events and events[0][0] <= now:
             _, peer, _ = events.pop(0)
-            counted.called(peer) if peer else counted.accepted()
+            counted.called(peer, now) if peer else counted.accepted()
         counted.look(now)
         assert before <= counted.without_call <= sum(c.call_after is None and c.at <= now for c in arrivals)
         before = counted.without_call
@@ -102,19 +102,29 @@ def test_at_no_time_more_are_counted_than_never_called_and_in_the_end_all_of_the
 
 
 def test_many_calls_of_one_session_are_one_and_little_is_remembered() -> None:
-    counted = Connections()
-    for n in range(RECENT + 10):
+    counted = Connections("peers")
+    for n in range(KNOWN + 10):
         counted.accepted()
         for _ in range(3):
-            counted.called(f"ipv4:10.0.0.1:{n}")
+            counted.called(f"ipv4:10.0.0.1:{n}", 0.0)
     counted.look(0.0)
     counted.look(SETTLED_SECONDS)
     assert counted.without_call == 0
-    assert len(counted._recent) == RECENT
+    assert len(counted._known) == KNOWN
+
+
+def test_an_address_that_comes_back_after_a_minute_is_another_connection() -> None:
+    counted = Connections("clients")
+    for now in (0.0, KNOWN_SECONDS + 1):
+        counted.accepted()
+        counted.called("ipv4:10.0.0.1:5000", now)
+    counted.look(100.0)
+    counted.look(100.0 + SETTLED_SECONDS)
+    assert counted.without_call == 0
 
 
 def test_the_log_tells_of_them_at_once_and_then_once_a_minute() -> None:
-    counted = Connections()
+    counted = Connections("peers")
     with capture_logs() as lines:
         for second in range(0, 600, 5):
             counted.accepted()

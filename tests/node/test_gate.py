@@ -26,6 +26,7 @@ from node.certs import TlsIdentity, certificate_digest, make_tls_identity, utc_n
 from node.cli import main
 from node.clienttls import ClientTls, ClientTlsError, fingerprints
 from node.config import read_config
+from node.connections import SETTLED_SECONDS
 from node.gate import Gate, Pinned
 from node.home import Home
 from node.server import ClientServer
@@ -279,11 +280,16 @@ def test_tls_serves_those_who_know_the_node_and_nobody_in_plain_text(pair: tuple
     tls, identity = pair
 
     async def play() -> None:
-        async with serving(ClientLimits(), tls) as (address, _, _):
+        async with serving(ClientLimits(), tls) as (address, _, door):
             assert await _status(address, _believes(identity)) == "utility-1"
             for wrong in (None, _believes(make_tls_identity("other", utc_now())), Tls(identity.certificate.encode())):
                 with pytest.raises(ClientError):
                     await _status(address, wrong)
+            seen = door._connections
+            assert seen is not None
+            seen.look(0.0)
+            seen.look(SETTLED_SECONDS)
+            assert seen.total == seen.without_call + 1 >= 4
 
     asyncio.run(play())
 
