@@ -61,3 +61,49 @@ def test_sorting_costs_whole_units() -> None:
     costs: list[Any] = [gas.sort_cost(count, 7) for count in (0, 1, 2, 3, 1000)]
     assert costs == [28, 56, 84, 84, 308]
     assert {type(cost) for cost in costs} == {int}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "counts = [1]",
+        "def helper(n: float) -> int:\n    return 1",
+        'Point = NamedTuple("Point", [])',
+        'counts: Map[str, int] = Map("../x")',
+        'total: Value[int] = Value("../x", "text")',
+    ],
+)
+def test_a_name_that_is_taken_is_refused_for_that_alone(text: str) -> None:
+    assert codes(module(text)) == ["SHADOWING"]
+
+
+@pytest.mark.parametrize(
+    "text", ['m: Map[str, int] = Map("../x")', 'v: Value[int] = Value("v", "a")', 'R = NamedTuple("R", [])']
+)
+def test_what_is_not_imported_is_refused_for_that_alone(text: str) -> None:
+    source = f"from contracts.host import export\n{text}\n@export\ndef f() -> int:\n    return 1\n"
+    assert codes(source) == ["IMPORT"]
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ('m: Map[str, int] = Map("../x")', 'write m: Map[...] = Map("m")'),
+        ('v: Value[int] = Value("../x", 0)', 'write v: Value[...] = Value("v", initial)'),
+    ],
+)
+def test_a_refused_state_is_told_what_to_write(text: str, advice: str) -> None:
+    assert refusals(module(text)) == [("STATE", advice)]
+
+
+def test_every_function_beyond_the_bound_is_refused() -> None:
+    many = "".join(f"def g{number}() -> int:\n    return 1\n" for number in range(130))
+    assert codes(module(many)) == ["FUNCTIONS"] * 4  # with helper and f there are 132
+
+
+@pytest.mark.parametrize(("head", "doc"), [('"""What it is for."""\n', "What it is for."), ("", "")])
+def test_a_contract_may_say_what_it_is_for(head: str, doc: str) -> None:
+    contract, errors = check((head + module("")).encode())
+    assert errors == []
+    assert contract is not None
+    assert contract.doc == doc
