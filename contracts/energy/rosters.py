@@ -26,6 +26,7 @@ from contracts.host import (
     fail,
     pack_column,
     require,
+    sha256,
     view,
 )
 
@@ -62,6 +63,14 @@ def export_limit_wh(rating_w: int) -> int:
 
 def page_number(roster: int, page: int) -> int:
     return roster * PAGES + page
+
+
+def hash_of(meters: list[str]) -> bytes:
+    """Of a list of meters in its order: each one's code is hashed together with the hash of those before it."""
+    found = b""
+    for meter in meters:
+        found = sha256(found + meter.encode())
+    return found
 
 
 def is_struck(place: int) -> bool:
@@ -117,7 +126,14 @@ def enlist(roster: int, meters: list[str]) -> None:
         fill(page_number(roster, at // PAGE), meters[done:end], facts[done:end])
         done = end
     rosters[roster] = Roster(found.keeper, found.places + len(meters), found.version + 1)
-    emit("Enlisted", roster=roster, version=found.version + 1, first_place=found.places, meter_count=len(meters))
+    emit(
+        "Enlisted",
+        roster=roster,
+        version=found.version + 1,
+        first_place=found.places,
+        meter_count=len(meters),
+        meters_hash=hash_of(meters),
+    )
 
 
 @export

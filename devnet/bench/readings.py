@@ -19,11 +19,11 @@ from contracts.host import column_value
 from contracts.runtime.codec import decode
 from devnet.bench.town import ROSTER, meter
 from gridbft import Client
+from gridbft.readings import PAGES_AT_ONCE
 from gridbft.records import EventRecord
 from gridbft.requests import make_call
 
-PAGES_PER_BATCH = 15  # 123 kB: a transaction has at most 128 KiB
-READINGS_PER_BATCH = PAGES_PER_BATCH * PAGE
+READINGS_PER_BATCH = PAGES_AT_ONCE * PAGE
 FIRST_SLOT = 1_000
 MASK = 0x7FF  # a reading has up to 2,047 Wh, less than what the meters here can feed in
 ASKED_ONE_BY_ONE = 200
@@ -54,8 +54,8 @@ def calls(meters: int, draw: Random) -> Iterator[TxCall]:
     pages = [min(PAGE, meters - first) for first in range(0, meters, PAGE)]
     slot = FIRST_SLOT
     while True:
-        for first in range(0, len(pages), PAGES_PER_BATCH):
-            lengths = pages[first : first + PAGES_PER_BATCH]
+        for first in range(0, len(pages), PAGES_AT_ONCE):
+            lengths = pages[first : first + PAGES_AT_ONCE]
             imports, exports = ([_column(length, draw) for length in lengths] for _ in range(2))
             yield make_call("metering", "submit_packed", ROSTER, slot, first, imports, exports)
         slot += 1

@@ -23,9 +23,10 @@ from contracts.runtime.codec import decode
 from devnet.bench.figures import Measured, figures
 from devnet.bench.gauges import cpu_us, folder_bytes, percentile, rss_mb
 from devnet.bench.options import WORKLOADS, Options, Workload
-from devnet.bench.readings import PAGES_PER_BATCH, batch_of, counted
+from devnet.bench.readings import batch_of, counted
 from devnet.bench.town import METER_RATING_W, genesis_calls
 from devnet.bench.workload import ORDERS_PER_PRODUCT, lanes, plan, sign
+from gridbft.readings import PAGES_AT_ONCE
 from gridbft.records import EventRecord
 from node import stages
 from node.ed25519 import verify
@@ -128,7 +129,7 @@ def test_batches_of_readings_fill_slot_after_slot_and_no_page_twice() -> None:
     pages = [(one.slot, one.first_page + n) for one in batches for n in range(len(one.imports))]
     assert pages == [(slot, page) for slot in (1_000, 1_001, 1_002) for page in range(18)]
     assert sum(one.reading_count for one in batches) == 3 * (17 * PAGE + 3)
-    assert max(len(one.imports) for one in batches) == PAGES_PER_BATCH
+    assert max(len(one.imports) for one in batches) == PAGES_AT_ONCE
     wh = [value for one in batches for column in one.exports for value in column_values(column)]
     assert max(wh) <= export_limit_wh(METER_RATING_W)
 
