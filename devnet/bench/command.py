@@ -8,12 +8,13 @@ import click
 
 from devnet.bench.figures import figures
 from devnet.bench.options import DEFAULT_ACCOUNTS, WORKLOADS, Options
+from devnet.bench.orders import window as orders_window
 from devnet.bench.run import run
 from devnet.network import NetworkError, node_names
 from gridbft.errors import ClientError
 from node.cli.output import BAD_INPUT, FAILURE, fail, json_option, print_facts
 
-WINDOWS = {"transfer": 16_000, "orders": 4_000, "meter": 64}
+WINDOWS = {"transfer": 16_000, "meter": 64}
 """Transactions under way at once where no rate is given: enough for full blocks while the next ones arrive."""
 
 
@@ -28,6 +29,13 @@ WINDOWS = {"transfer": 16_000, "orders": 4_000, "meter": 64}
 @click.option(
     "--readings", type=click.IntRange(1), help="With --workload meter: how many to send, however long it takes."
 )
+@click.option(
+    "--orders-per-tx",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 96),
+    help="With --workload orders: how many orders for different slots stand in one transaction.",
+)
 @click.option("--kill", metavar="ONE", help="SIGKILL this node, as dso-1, soon after the load begins.")
 @click.option("--window", type=click.IntRange(1), help="Most transactions under way where no rate is given.")
 @json_option
@@ -38,6 +46,7 @@ def bench(
     accounts: int | None,
     rate: float | None,
     readings: int | None,
+    orders_per_tx: int,
     kill: str | None,
     window: int | None,
     as_json: bool,
@@ -56,9 +65,9 @@ def bench(
         fail(BAD_INPUT, "BAD_INPUT", f"--kill {kill}: the nodes are {', '.join(names)}", as_json)
     if readings is not None and workload != "meter":
         fail(BAD_INPUT, "BAD_INPUT", "--readings goes with --workload meter", as_json)
-    options = Options(
-        nodes, seconds, chosen, accounts or DEFAULT_ACCOUNTS[chosen], rate, kill, window or WINDOWS[chosen], readings
-    )
+    accounts = accounts or DEFAULT_ACCOUNTS[chosen]
+    window = window or (WINDOWS.get(chosen) or orders_window(orders_per_tx))
+    options = Options(nodes, seconds, chosen, accounts, rate, kill, window, readings, orders_per_tx)
     try:
         found = figures(run(options, lambda line: click.echo(line, err=True)))
     except (NetworkError, ClientError, OSError) as error:

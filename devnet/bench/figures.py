@@ -24,6 +24,8 @@ class Measured:
     found_elsewhere: int
     looked_up: int
     agree: bool
+    orders: int = 0  # whose placing another node's receipts tell
+    orders_cleared: int = 0  # and whose gate has closed since
     readings: int = 0  # in what was final, each in a receipt with the hash of what was signed
 
 
@@ -60,6 +62,10 @@ def figures(measured: Measured) -> dict[str, Any]:
         "transactions": len(due),
         "final": len(final),
         "readings": measured.readings,
+        "orders": measured.orders,
+        "orders_cleared": measured.orders_cleared,
+        "orders_per_s": round(measured.orders / seconds) if seconds else 0,
+        "orders_per_tx": options.orders_per_tx,
         "per_block": round(len(final) / max(result["blocks"], 1), 1),
         "failed": result["failed"],
         "refused": result["refused"],

@@ -16,6 +16,8 @@ class Options:
 
     With `readings` it ends when so many were sent, and not after `seconds`.
 
+    `orders_per_tx` is how many orders a transaction has, each for another slot.
+
     `kill` names a node that gets SIGKILL once a tenth of `seconds` is over.
     """
 
@@ -27,6 +29,7 @@ class Options:
     kill: str | None
     window: int
     readings: int | None = None
+    orders_per_tx: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

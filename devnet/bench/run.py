@@ -25,6 +25,7 @@ from devnet.bench.figures import Measured
 from devnet.bench.gauges import folder_bytes, rss_mb, verify_us
 from devnet.bench.load import RESULT, SIGNED, SPEC, Lane
 from devnet.bench.options import Options
+from devnet.bench.orders import counted as orders_counted
 from devnet.bench.readings import READINGS_PER_BATCH, Batch, ask_for_some, batch_of, counted
 from devnet.bench.town import genesis_calls
 from devnet.bench.workload import lanes, plan, sign
@@ -58,6 +59,8 @@ class Checked:
     looked_up: int
     agree: bool
     readings: int = 0
+    orders: int = 0
+    orders_cleared: int = 0
 
 
 def run(options: Options, say: Say) -> Measured:
@@ -87,7 +90,7 @@ def _write_load(options: Options, network: Network, folder: Path, price_us: floa
     count = int(rate * options.seconds) + 1
     if options.readings is not None:
         count = -(-options.readings // min(options.accounts, READINGS_PER_BATCH))
-    planned = plan(options.workload, options.accounts, count)
+    planned = plan(options.workload, options.accounts, count, orders_per_tx=options.orders_per_tx)
     say(f"signing {len(planned)} transactions")
     kept = lanes(planned, sign(network.chain_id, planned, cores), options.nodes)
     (folder / SIGNED).write_bytes(msgpack.packb(kept))
@@ -126,6 +129,8 @@ def _measure(options: Options, network: Network, folder: Path, price_us: float, 
         looked_up=checked.looked_up,
         agree=checked.agree,
         readings=checked.readings,
+        orders=checked.orders,
+        orders_cleared=checked.orders_cleared,
     )
 
 
@@ -148,7 +153,7 @@ async def _look_up(network: Network, alive: list[int], kept: list[Lane], result:
     known = Known(tuple(NodeEntry(network.nodes[i].name, network.addresses[i]) for i in alive), None, None)
     rows, _ = await survey(known)
     there = len(found) == len(wanted) and looked_up == len(some) and as_sent
-    return Checked(len(found), looked_up, agree(rows) and there, readings)
+    return Checked(len(found), looked_up, agree(rows) and there, readings, *orders_counted(found.values()))
 
 
 async def _look_at_readings(

@@ -23,9 +23,10 @@ from contracts.runtime.codec import decode
 from devnet.bench.figures import Measured, figures
 from devnet.bench.gauges import cpu_us, folder_bytes, percentile, rss_mb
 from devnet.bench.options import WORKLOADS, Options, Workload
+from devnet.bench.orders import ORDERS_PER_PRODUCT, window
 from devnet.bench.readings import batch_of, counted
 from devnet.bench.town import METER_RATING_W, genesis_calls
-from devnet.bench.workload import ORDERS_PER_PRODUCT, lanes, plan, sign
+from devnet.bench.workload import lanes, plan, sign
 from gridbft.readings import PAGES_AT_ONCE
 from gridbft.records import EventRecord
 from node import stages
@@ -113,14 +114,21 @@ def test_signed_transactions_pass_the_door_and_the_signature_check() -> None:
         assert verify(signed.public_key, signed.message, signed.signature)
 
 
-def test_a_gate_closes_only_after_all_orders_of_its_product() -> None:
-    last_order: dict[str, int] = {}
-    gates: dict[str, int] = {}
-    for place, one in enumerate(plan("orders", 500, 7 * ORDERS_PER_PRODUCT)):
-        zone = decode(one.call.args)[0]
-        (gates if one.call.function == "clear" else last_order)[zone] = place
-    assert gates
-    assert all(last_order[zone] < place for zone, place in gates.items())
+@pytest.mark.parametrize("orders_per_tx", [1, 16])
+def test_a_gate_closes_only_when_no_order_of_its_product_is_under_way_any_more(orders_per_tx: int) -> None:
+    last_order: dict[tuple[str, int], int] = {}
+    gates: dict[tuple[str, int], int] = {}
+    transactions = window(orders_per_tx) + 7 * ORDERS_PER_PRODUCT
+    for place, one in enumerate(plan("orders", 500, transactions, orders_per_tx=orders_per_tx)):
+        args = decode(one.call.args)
+        if one.call.function == "clear":
+            gates[args[0], args[1]] = place
+        else:
+            rows = [args] if orders_per_tx == 1 else args[0]
+            assert len(rows) == orders_per_tx
+            last_order |= {(zone, slot): place for zone, slot, *_ in rows}
+    assert len(gates) >= 2 * orders_per_tx
+    assert all(last_order[product] + window(orders_per_tx) < place for product, place in gates.items())
 
 
 def test_batches_of_readings_fill_slot_after_slot_and_no_page_twice() -> None:
@@ -247,6 +255,19 @@ def test_a_short_run_of_real_processes_loses_nothing_and_agrees() -> None:
     assert (found["agree"], found["lost"], found["failed"], found["refused"]) == (True, 0, {}, {})
     assert found["final"] == found["transactions"] == 60
     assert found["cpu_us_per_tx"]["verify"] > 0
+
+
+def test_a_short_run_of_packed_readings_counts_each_of_them_in_another_node_s_receipts() -> None:
+    program = Path(sys.executable).parent / "gridbft"
+    arguments = ["--nodes", "2", "--workload", "meter", "--accounts", "1500", "--readings", "12000", "--json"]
+    done = subprocess.run(
+        [sys.executable, str(program), "bench", *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["agree"], found["lost"], found["failed"], found["refused"]) == (True, 0, {}, {})
+    assert (found["final"], found["readings"]) == (8, 12_000)
+    assert found["readings_per_s"] > 0
 
 
 def test_an_unknown_node_to_kill_is_refused_with_the_names_that_there_are() -> None:
