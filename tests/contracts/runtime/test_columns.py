@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.host import ContractError, column_above, column_sum, column_value, column_values, pack_column
+from contracts.runtime.abi import checked
+from contracts.runtime.bits import Bits
+from contracts.runtime.checker import check
 from tests.contracts.runtime.twin import TwinWorld
 
 NUMBERS = st.integers(0, 2**32 - 1)
@@ -121,3 +124,36 @@ def test_a_column_that_cannot_be_paid_is_not_looked_at(world: TwinWorld) -> None
             world.metered.view("c", "total", bytes(2_048))
     finally:
         world.metered.gas_limit = before
+
+
+NAMES = "column_above, column_sum, column_value, column_values, pack_column"
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("return column_sum(c, c)", "ARGUMENTS"),
+        ("return column_value(c)", "ARGUMENTS"),
+        ("return column_value(c, place=0)", "ARGUMENTS"),
+        ("return len(column_above(c))", "ARGUMENTS"),
+        ("return len(column_values())", "ARGUMENTS"),
+        ("return len(pack_column(1, 2))", "ARGUMENTS"),
+        ("x = column_sum", "HOST_AS_VALUE"),
+        ("column_sum = 7", "SHADOWING"),
+    ],
+)
+def test_the_checker_refuses_what_cannot_be_a_call_of_them(line: str, code: str) -> None:
+    source = f"from contracts.host import {NAMES}, view\n@view\ndef f(c: bytes) -> int:\n    {line}\n    return 0\n"
+    assert [error.code for error in check(source.encode())[1]] == [code]
+
+
+def test_a_name_that_is_not_imported_is_refused() -> None:
+    source = "from contracts.host import view\n@view\ndef f(c: bytes) -> int:\n    return column_sum(c)\n"
+    assert [error.code for error in check(source.encode())[1]] == ["IMPORT"]
+
+
+def test_what_column_functions_return_needs_no_overflow_check() -> None:
+    """A sum of 1,024 numbers of 32 bits has 42: adding some of them up stays far from 256."""
+    lines = "    t = 0\n    for v in [1, 2]:\n        t += column_sum(c) + column_value(c, 0)\n    return t\n"
+    contract = checked(f"from contracts.host import {NAMES}, view\n@view\ndef f(c: bytes) -> int:\n{lines}".encode())
+    assert Bits(contract, contract.functions["f"]).variables["t"] < 255
