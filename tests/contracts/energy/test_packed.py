@@ -270,6 +270,9 @@ NOW = [(1, 1)]
 )
 @example([("enlist", 1, METERS[0]), ("enlist", 1, METERS[1]), ("height",), ("single", METERS[1], 0, "DIRECT", 5),
           ("height",), ("column", 1, 0, [(1, 1), None]), ("column", 1, 0, NOW), ("single", METERS[0], 0, "DIRECT", 5)])  # fmt: skip
+@example(
+    [("enlist", 1, METERS[0]), ("height",), ("single", METERS[0], 0, "DIRECT", 5), ("height",), ("column", 1, 0, NOW)]
+)
 @settings(max_examples=250, deadline=None)
 def test_a_meter_has_one_reading_in_a_slot_however_rosters_change(steps: list[tuple[object, ...]]) -> None:
     standing = Standing(Network())
