@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,18 +18,20 @@ PACKAGES = ("msgpack", "google", "nacl")
 
 
 def interpreters() -> dict[str, str]:
-    """One working interpreter for each version: this one, else from the path, else as pyenv knows it."""
-    found = {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
+    """One working interpreter for each release of these versions, down to the last number (a fix in between counts: 3.11.5 changed
+    what a pattern matches): this one, from the path, the system's own, and as pyenv knows them."""
+    found = {platform.python_version(): sys.executable}
     pyenv = shutil.which("pyenv")
     names = [] if pyenv is None else _lines([pyenv, "versions", "--bare"])
     for version in VERSIONS:
-        candidates = [shutil.which(f"python{version}")]
+        candidates = [shutil.which(f"python{version}"), f"/usr/bin/python{version}"]
         for name in names:
             if name.startswith(version + ".") and pyenv is not None:
                 candidates += [f"{prefix}/bin/python" for prefix in _lines([pyenv, "prefix", name])]
         for candidate in candidates:
-            if version not in found and candidate is not None and _version_of(candidate) == version:
-                found[version] = candidate
+            release = "" if candidate is None or not Path(candidate).exists() else _release_of(candidate)
+            if candidate is not None and release.startswith(version + "."):
+                found.setdefault(release, candidate)
     return found
 
 
@@ -37,8 +40,8 @@ def _lines(command: list[str]) -> list[str]:
     return done.stdout.split() if done.returncode == 0 else []
 
 
-def _version_of(python: str) -> str:
-    found = _lines([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+def _release_of(python: str) -> str:
+    found = _lines([python, "-c", "import platform; print(platform.python_version())"])
     return found[0] if found else ""
 
 
@@ -83,5 +86,5 @@ def run_on_each(folder: Path, module: str, *words: str) -> dict[str, str]:
 def announce(outputs: dict[str, str]) -> str:
     """Which interpreters it was, and a word where there was only one."""
     versions = {name.split()[0] for name in outputs}
-    missing = [version for version in VERSIONS if version not in versions]
+    missing = [version for version in VERSIONS if not any(v.startswith(version + ".") for v in versions)]
     return f"ran on {', '.join(outputs)}" + (f" (not found here: {', '.join(missing)})" if missing else "")
