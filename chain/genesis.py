@@ -107,6 +107,8 @@ def load_genesis(text: str) -> Genesis:
         raw = json.loads(text)
     except json.JSONDecodeError as error:
         raise GenesisError(f"line {error.lineno}: no valid JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets without end
+        raise GenesisError(f"no JSON of a genesis: {error}") from error
     if not isinstance(raw, dict):
         raise GenesisError("a genesis is one JSON object")
     genesis = Genesis(

@@ -247,6 +247,8 @@ def parse_config(text: str, where: str = "config.toml") -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is no valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets without end
+        raise ConfigError(f"{where} is no configuration: {error}") from error
     values: dict[str, Any] = {}
     for path, value in _flat(raw):
         key = _KEYS.get(path)

@@ -110,3 +110,9 @@ def test_the_loopback_is_known(address: str) -> None:
 @pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "127.0.0.1.example.org:1", "localhost.de:1"])
 def test_what_others_can_reach_is_no_loopback(address: str) -> None:
     assert not is_loopback(address)
+
+
+@pytest.mark.parametrize("text", ["height = " + "9" * 5_000, "name = " + "[" * 100_000])
+def test_numbers_and_brackets_without_end_are_a_complaint(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.toml is no configuration"):
+        parse_config(text)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.genesis import ChainParams, Genesis, GenesisCall, Member, dump_genesis, load_genesis
+from chain.genesis import ChainParams, Genesis, GenesisCall, GenesisError, Member, dump_genesis, load_genesis
 from gridbft.wallet import Wallet
 from node.certs import make_tls_identity
 from node.consortium import Examined, examine, put_together
@@ -84,3 +84,10 @@ def test_what_operators_should_know_is_a_note_and_no_fault() -> None:
 def test_a_genesis_survives_its_file() -> None:
     made = _genesis(MEMBERS)
     assert load_genesis(dump_genesis(made)) == made
+
+
+@pytest.mark.parametrize("text", ['{"time_ms": ' + "9" * 5_000 + "}", "[" * 100_000])
+def test_a_genesis_of_numbers_or_brackets_without_end_is_refused(text: str) -> None:
+    """The fuzzer's seed 1200158131: Python reads no number of more than 4,300 digits, and says so in its own way."""
+    with pytest.raises(GenesisError, match="no JSON of a genesis"):
+        load_genesis(text)
