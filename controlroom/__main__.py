@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Client(list(addresses), wallet, limits=LIMITS, tls=tls)
 
     feed = Feed(options.nodes, connect)
-    room = Room(feed, grid, tariffs)
+    currency = str(json.loads(genesis).get("currency", "")) if genesis is not None else ""
+    room = Room(feed, grid, tariffs, currency)
     keyring = Keyring(options.keys) if options.keys is not None else None
     owner = Owner(room, keyring, lambda wallet: connect(options.nodes, wallet))
     services = Services(room, owner, Notary(room, genesis, tls), Desk(room), Hub(room, VIEWS))

@@ -98,10 +98,10 @@ class Feed:
                 if not self._follower.cancelled():
                     self._follower.result()
         finally:
-            for task in (*tasks, self._follower):
-                if task is not None:
-                    task.cancel()
-            await asyncio.gather(*tasks, *([self._follower] if self._follower else []), return_exceptions=True)
+            running = [*tasks, *([self._follower] if self._follower is not None else [])]
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
             await asyncio.gather(self.client.close(), *(client.close() for client in self._watchers))
 
     async def changed(self, timeout_s: float) -> None:

@@ -85,7 +85,7 @@ class Owner:
         async with self._unlocking:
             try:
                 path = self._keyring.path(name)
-                wallet = await asyncio.to_thread(Wallet.load, path, lambda: passphrase)
+                wallet = await asyncio.to_thread(Wallet.load, path, passphrase)
             except WalletError as error:
                 await asyncio.sleep(WRONG_PASSPHRASE_PAUSE_S)
                 raise NotYours("the key stays locked: there is no such key, or the passphrase is another") from error

@@ -34,6 +34,7 @@ class Room:
     feed: Feed
     grid: Grid | None = None
     tariffs: Tariffs | None = None
+    currency: str = ""  # ISO 4217, as in the genesis
 
     @property
     def model(self) -> Model:

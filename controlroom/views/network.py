@@ -29,7 +29,7 @@ def network(room: Room, params: Params) -> View:
         "transactions": model.transactions,
         "per_second": rate(list(feed.samples)),
         "block_ms": block_ms(list(model.blocks)[-SHOWN_BLOCKS:]),
-        "state_roots": sorted({n.status.state_root for n in feed.nodes if _same(n, top)}),
+        "state_roots": sorted({s.state_root for n in feed.nodes if (s := n.status) and not n.error and s.height == top}),
         "nodes": [_node(room, n, described, top) for n in feed.nodes],
         "members": [_member(room, m, described) for m in feed.facts.members],
         "blocks": [_block(b, addresses) for b in list(model.blocks)[-SHOWN_BLOCKS:]],
@@ -69,10 +69,6 @@ def block_ms(blocks: Sequence[Block]) -> int:
     """The mean time between blocks that hold something; a heartbeat of a resting chain tells nothing of its speed."""
     gaps = [b.time_ms - a.time_ms for a, b in pairwise(blocks) if b.transactions]
     return sum(gaps) // len(gaps) if gaps else 0
-
-
-def _same(node: NodeView, top: int) -> bool:
-    return node.status is not None and not node.error and node.status.height == top
 
 
 def _name(node: NodeView) -> str:
