@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def connect(addresses: Sequence[str], wallet: Wallet | None = None) -> Client:
         return Client(list(addresses), wallet, limits=LIMITS, tls=tls)
 
-    feed = Feed(options.nodes, connect)
+    feed = Feed(options.nodes, connect, granted_roles(genesis))
     currency = str(json.loads(genesis).get("currency", "")) if genesis is not None else ""
     room = Room(feed, grid, tariffs, currency)
     keyring = Keyring(options.keys) if options.keys is not None else None
@@ -79,6 +79,16 @@ def _genesis(file: Path | None) -> str | None:
     text = file.read_text(encoding="utf-8")
     Trust.read(text)  # says now, not at the first proof, that it is no genesis
     return text
+
+
+def granted_roles(genesis: str | None) -> dict[str, set[str]]:
+    """Account -> the roles that a genesis grants in its calls."""
+    found: dict[str, set[str]] = {}
+    for call in json.loads(genesis)["calls"] if genesis is not None else ():
+        if (call["contract"], call["function"]) == ("registry", "grant"):
+            account, role = call["args"]
+            found.setdefault(account, set()).add(role)
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -67,12 +67,19 @@ class Facts:
 class Feed:
     """Use `run` as a task. `revision` grows whenever something that a view may show has changed."""
 
-    def __init__(self, addresses: Sequence[str], connect: Callable[[Sequence[str]], Client] | None = None) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        connect: Callable[[Sequence[str]], Client] | None = None,
+        roles: Mapping[str, set[str]] | None = None,
+    ) -> None:
+        """`roles`: account -> roles that the genesis grants; no event tells of them."""
         make = connect or (lambda to: Client(list(to), limits=Limits(request_s=3.0, reconnect_s=10.0)))
         self.addresses = tuple(addresses)
         self.client = make(self.addresses)  # follows, and asks for blocks
         self._watchers = [make([address]) for address in self.addresses]
-        self.model = Model()
+        self._roles = roles or {}
+        self.model = self._new_model()
         self.facts = Facts()
         self.nodes = [NodeView(address) for address in self.addresses]
         self.samples: deque[Sample] = deque(maxlen=KEPT_SAMPLES)
@@ -142,7 +149,8 @@ class Feed:
     def _take(self, model: Model, block: BlockEvents) -> None:
         model.absorb(block)
         self.problem = ""
-        self._undescribed.append(block.height)
+        if block.transactions or self.caught_up:
+            self._undescribed.append(block.height)
         heads = [n.status.height for n in self.nodes if n.status is not None and not n.error]
         if not self.caught_up and heads and block.height >= max(heads) - 1:
             self.caught_up = True
@@ -169,13 +177,17 @@ class Feed:
                 self._begin_anew()
             if chains:
                 self.chain_id = min(chains)
-            up = [n.status if not n.error else None for n in self.nodes]
-            finality = tuple(None if s is None else s.finality_ms for s in up)
-            mempool = tuple(None if s is None else s.mempool for s in up)
-            now_ms = int(time.time() * 1000)
-            self.samples.append(Sample(now_ms, self.model.height, self.model.transactions, finality, mempool))
+            if self.caught_up:  # what is read of the past says nothing of how fast the chain is
+                self._sample()
             self._touch()
             await asyncio.sleep(LOOK_S)
+
+    def _sample(self) -> None:
+        up = [n.status if not n.error else None for n in self.nodes]
+        finality = tuple(None if s is None else s.finality_ms for s in up)
+        mempool = tuple(None if s is None else s.mempool for s in up)
+        model, now_ms = self.model, int(time.time() * 1000)
+        self.samples.append(Sample(now_ms, model.height, model.transactions, finality, mempool))
 
     async def _ask_status(self, place: int) -> None:
         try:
@@ -187,8 +199,13 @@ class Feed:
             if status.height <= self.model.height:
                 self.caught_up = True
 
+    def _new_model(self) -> Model:
+        model = Model()
+        model.people.roles = {account: set(granted) for account, granted in self._roles.items()}
+        return model
+
     def _begin_anew(self) -> None:
-        self.model, self.facts, self.caught_up = Model(), Facts(), False
+        self.model, self.facts, self.caught_up = self._new_model(), Facts(), False
         self.samples.clear()
         self._undescribed.clear()
         if self._follower is not None:

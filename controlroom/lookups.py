@@ -13,11 +13,10 @@ from controlroom.clock import slot_label, slots_of
 from controlroom.plain import plain
 from controlroom.room import BadRequest, Params, Room, View, account_of, chosen_day
 from controlroom.views.certificates import shown_certificate
-from controlroom.views.explorer import shown_proposal
 from controlroom.views.network import validator_addresses
 from gridbft.errors import NotFound, QueryFailed
 from gridbft.explain import Item, explain_bill
-from gridbft.ground import ExplainError, Ground
+from gridbft.ground import Ground
 from gridbft.history import asked
 from gridbft.inspection import contract_source, settlement_terms
 from gridbft.records import Receipt

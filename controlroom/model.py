@@ -21,6 +21,7 @@ from gridbft.history import Happened, happened
 from gridbft.records import BlockEvents
 
 KEPT_BLOCKS = 600
+KEPT_BUSY_BLOCKS = 240
 KEPT_TRANSACTIONS = 200
 BILLED = frozenset({"Traded", "Served", "Settled", "Resettled", "SlotSettled", "Activated"})
 """Events with a slot that lines of a bill stand on."""
@@ -59,6 +60,7 @@ class Model:
     time_ms: int = 0
     transactions: int = 0
     blocks: deque[Block] = field(default_factory=lambda: deque(maxlen=KEPT_BLOCKS))
+    busy: deque[Block] = field(default_factory=lambda: deque(maxlen=KEPT_BUSY_BLOCKS))  # those that hold transactions
     recent: deque[Transaction] = field(default_factory=lambda: deque(maxlen=KEPT_TRANSACTIONS))
     people: People = field(default_factory=People)
     trading: Trading = field(default_factory=Trading)
@@ -77,7 +79,10 @@ class Model:
         events = tuple(happened(block))
         self.height, self.time_ms = block.height, block.time_ms
         self.transactions += block.transactions
-        self.blocks.append(Block(block.height, block.time_ms, block.block_id, block.transactions, len(events)))
+        kept = Block(block.height, block.time_ms, block.block_id, block.transactions, len(events))
+        self.blocks.append(kept)
+        if kept.transactions:
+            self.busy.append(kept)
         for receipt in block.receipts:
             first = receipt.events[0] if receipt.events else None
             what = f"{first.contract}.{first.name}" if first else ""
@@ -94,9 +99,10 @@ class Model:
 
     def describe(self, height: int, proposer: str, round_: int, signers: tuple[str, ...]) -> None:
         """Who proposed a kept block, in which round, and who signed it."""
-        if self.blocks and self.blocks[0].height <= height <= self.height:
-            block = self.blocks[height - self.blocks[0].height]
-            block.proposer, block.round, block.signers = proposer, round_, signers
+        for kept in (self.blocks, self.busy):
+            for block in kept:
+                if block.height == height:
+                    block.proposer, block.round, block.signers = proposer, round_, signers
 
     def _event(self, event: Happened) -> None:
         f = event.fields

@@ -19,7 +19,7 @@ READY = {
     "feeder": ".feeder svg, .tiles .empty",
     "participant": ".lines details, .tiles .empty, .card .empty",
     "certificates": ".tile [data-figure='certificates.issued']",
-    "explorer": ".card tbody tr",
+    "explorer": "main .card table, main .card pre",
 }
 PATIENCE_MS = 30_000
 WIDTH, HEIGHT = 1440, 900
@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with chromium() as browser:
         for theme in options.themes.split(","):
             for language in options.languages.split(","):
-                context = browser.new_context(viewport={"width": options.width, "height": HEIGHT}, reduced_motion="reduce")
+                context = browser.new_context(
+                    viewport={"width": options.width, "height": HEIGHT}, reduced_motion="reduce"
+                )
                 context.add_init_script(f"localStorage.theme = {theme!r}; localStorage.language = {language!r}")
                 page = context.new_page()
                 for name in options.pages.split(","):

@@ -24,7 +24,6 @@ from controlroom.lookups import Desk, Missing
 from controlroom.owner import COOKIE, NotYours, Owner, Refused, is_local
 from controlroom.proofs import MAX_PROOF_BYTES, Notary
 from controlroom.room import BadRequest, Room, View
-from controlroom.views import VIEWS
 from gridbft.errors import ClientError, VerificationError
 from gridbft.ground import ExplainError
 

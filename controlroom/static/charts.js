@@ -3,13 +3,13 @@
 // A chart over slots or blocks takes {labels, series, left, right, cursor, until}. A series is {name, values, kind: "line",
 // "step" or "bar", tone: 1 to 6, axis: "right", dashed}; bars of one place are stacked, above and below zero. `left` and
 // `right` are {unit, show(value)}. `cursor` marks a place; what lies behind `until` is drawn faintly.
-// A chart of curves takes {curves: [{name, points: [[x, y], ...], tone}], x, left, mark: {x, y, text}}.
+// A chart of curves takes {curves: [{name, points: [[x, y], ...], tone, end: "up" or "down"}], x, left, mark: {x, y, text}}.
 
 import { h, s, download, put } from "./dom.js";
 import { t } from "./words.js";
 
-const WIDTH = 720, HEIGHT = 260, TOP = 14, BOTTOM = 30, LEFT = 62, RIGHT = 16, RIGHT_AXIS = 58;
-const INHERITED = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-family", "font-weight", "text-anchor"];
+const WIDTH = 720, HEIGHT = 260, TOP = 24, BOTTOM = 30, LEFT = 62, RIGHT = 16, RIGHT_AXIS = 58;
+const INHERITED = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "stroke-linecap", "paint-order", "font-size", "font-family", "font-weight", "text-anchor"];
 
 /** A chart in a card; `update` draws it anew. `name` becomes part of the names of files. */
 export function chart(title, name, options = {}) {
@@ -72,8 +72,8 @@ function slots(spec, height) {
   const step = (x1 - x0) / Math.max(labels.length, 1);
   const middle = (place) => x0 + step * (place + 0.5);
   const stacks = stacked(series, labels.length);
-  const left = scale(bounds(series.filter((one) => one.axis !== "right"), stacks, spec.left), y0, y1);
-  const right = hasRight ? scale(bounds(series.filter((one) => one.axis === "right"), null, spec.right), y0, y1) : null;
+  const left = scale(bounds(series.filter((one) => one.axis !== "right"), stacks, spec.left), y0, y1, spec.left.whole);
+  const right = hasRight ? scale(bounds(series.filter((one) => one.axis === "right"), null, spec.right), y0, y1, spec.right.whole) : null;
   const svg = frame(height, left, right, spec, x0, x1);
   const every = Math.max(1, Math.ceil(labels.length / 12));
   const even = labels.length > 24 ? Math.ceil(every / 4) * 4 : every;
@@ -100,19 +100,24 @@ function slots(spec, height) {
   if (spec.cursor !== null && spec.cursor !== undefined) {
     svg.append(s("line.cursor", { x1: middle(spec.cursor).toFixed(1), x2: middle(spec.cursor).toFixed(1), y1, y2: y0 }));
   }
-  const cross = s("line.cross", { y1, y2: y0, x1: -10, x2: -10 });
+  const cross = s("line.cross", { y1, y2: y0, visibility: "hidden" });
   svg.append(cross);
   return {
     svg,
     places: labels.length,
     nearest: (x) => Math.max(0, Math.min(labels.length - 1, Math.floor((x - x0) / step))),
-    point: (place) => { for (const end of ["x1", "x2"]) cross.setAttribute(end, place === null ? -10 : middle(place).toFixed(1)); },
+    point: (place) => move(cross, place === null ? null : middle(place)),
     legend: (place) => [
       place !== null && labels[place] !== undefined ? h("span.at", {}, String(labels[place])) : null,
       ...series.map((one) => h("span.entry", {}, h(`i.key.tone${one.tone}`, { class: one.kind === "bar" ? "square" : one.dashed ? "dashed" : "" }), one.name,
         place !== null && one.values[place] !== undefined ? h("b", {}, one.values[place] === null ? "–" : (one.axis === "right" ? spec.right : spec.left).show(one.values[place])) : null)),
     ],
   };
+}
+
+function move(cross, x) {
+  cross.setAttribute("visibility", x === null ? "hidden" : "visible");
+  for (const end of ["x1", "x2"]) cross.setAttribute(end, (x ?? 0).toFixed(1));
 }
 
 function stacked(series, places) {
@@ -162,6 +167,7 @@ function curves(spec, height) {
   for (const one of spec.curves) {
     let d = "", from = 0;
     for (const [x, y] of one.points) { d += `${d ? "L" : "M"}${xAt(from).toFixed(1)} ${left.at(y).toFixed(1)}L${xAt(x).toFixed(1)} ${left.at(y).toFixed(1)}`; from = x; }
+    if (d && one.end) d += `L${xAt(from).toFixed(1)} ${one.end === "down" ? y0 : y1}`;
     if (d) svg.append(s(`path.curve.tone${one.tone}`, { d }));
   }
   if (spec.mark) {
@@ -170,14 +176,14 @@ function curves(spec, height) {
       s("circle.mark", { cx: x.toFixed(1), cy: y.toFixed(1), r: 5 }),
       s("text.marked", { x: (x + (x > x1 - 220 ? -10 : 10)).toFixed(1), y: Math.max(y - 10, y1 + 10).toFixed(1), "text-anchor": x > x1 - 220 ? "end" : "start" }, spec.mark.text));
   }
-  const cross = s("line.cross", { y1, y2: y0, x1: -10, x2: -10 });
+  const cross = s("line.cross", { y1, y2: y0, visibility: "hidden" });
   svg.append(cross);
   const places = 60;
   const valueAt = (place) => (ticksX.most * place) / (places - 1);
   return {
     svg, places,
     nearest: (x) => Math.max(0, Math.min(places - 1, Math.round(((x - x0) / (x1 - x0)) * (places - 1)))),
-    point: (place) => { for (const end of ["x1", "x2"]) cross.setAttribute(end, place === null ? -10 : xAt(valueAt(place)).toFixed(1)); },
+    point: (place) => move(cross, place === null ? null : xAt(valueAt(place))),
     legend: (place) => [
       place !== null ? h("span.at", {}, `${spec.x.show(valueAt(place))} ${spec.x.unit}`) : null,
       ...spec.curves.map((one) => {
@@ -196,24 +202,25 @@ function frame(height, left, right, spec, x0, x1) {
     const y = left.at(value).toFixed(1);
     svg.append(s("line", { x1: x0, x2: x1, y1: y, y2: y, class: value === 0 ? "zero" : "rule" }), s("text.tick", { x: x0 - 7, y: (left.at(value) + 3.5).toFixed(1), "text-anchor": "end" }, spec.left.tick ? spec.left.tick(value) : String(value)));
   }
-  svg.append(s("text.unit", { x: 4, y: 10 }, spec.left.unit));
+  svg.append(s("text.unit", { x: x0 - 7, y: 10, "text-anchor": "end" }, spec.left.unit));
   if (right) {
     for (const value of right.ticks) svg.append(s("text.tick", { x: x1 + 7, y: (right.at(value) + 3.5).toFixed(1) }, spec.right.tick ? spec.right.tick(value) : String(value)));
-    svg.append(s("text.unit", { x: WIDTH - 4, y: 10, "text-anchor": "end" }, spec.right.unit));
+    svg.append(s("text.unit", { x: x1 + 7, y: 10 }, spec.right.unit));
   }
   return svg;
 }
 
-function scale([least, most], y0, y1) {
-  const ticks = nice(least, most, 5);
+function scale([least, most], y0, y1, whole = false) {
+  const ticks = nice(least, most, 5, whole);
   return { ticks: ticks.values, at: (value) => y0 - ((value - ticks.least) * (y0 - y1)) / (ticks.most - ticks.least) };
 }
 
 /** Round ticks that enclose both ends. */
-function nice(least, most, wanted) {
+function nice(least, most, wanted, whole = false) {
   if (most <= least) most = least + 1;
   const rough = (most - least) / wanted, power = 10 ** Math.floor(Math.log10(rough));
-  const unit = power * ([1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough * 0.999) ?? 10);
+  const wide = power * ([1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough * 0.999) ?? 10);
+  const unit = whole ? Math.max(1, Math.ceil(wide)) : wide;
   const first = Math.floor(least / unit + 1e-9), last = Math.ceil(most / unit - 1e-9);
   const values = [];
   for (let tick = first; tick <= last; tick += 1) values.push(Number((tick * unit).toPrecision(12)));

@@ -48,7 +48,13 @@ export function card(title, ...children) {
 
 /** A number that tests and programs can find: its name and its raw value stand beside what people read. */
 export function figure(name, raw, text) {
-  return h("span.figure", { "data-figure": name, "data-value": raw === null || raw === undefined ? "" : raw }, text);
+  return h("span.figure", { "data-figure": name, "data-value": raw === null || raw === undefined ? "" : raw }, withUnit(text));
+}
+
+/** "0.12 EUR/kWh" with its unit in small letters. */
+function withUnit(text) {
+  const found = typeof text === "string" ? /^([+\-−\d][\d.,+\-−]*) (\S+)$/u.exec(text) : null;
+  return found ? [found[1], " ", h("small", {}, found[2])] : text;
 }
 
 /** A tile with one number. */

@@ -18,7 +18,7 @@ export function keyButton(button, dialog, changed) {
 
   function words() {
     button.hidden = !state.offered;
-    put(button, state.unlocked ? `🔓 ${state.unlocked.name}` : `🔒 ${t("key.unlock")}`);
+    put(button, state.unlocked ? t("key.lock", { name: state.unlocked.name }) : t("key.unlock"));
   }
 
   button.addEventListener("click", () => (state.unlocked ? lock() : open()));

@@ -56,8 +56,13 @@ export function money(micros, digits = 6) {
   return `${number(micros / 1e6, { minimumFractionDigits: Math.min(2, digits), maximumFractionDigits: digits })} ${currency}`.trim();
 }
 
+/** To the last micro, for columns whose heading has the unit. */
+export const exact = (micros) => (micros === null || micros === undefined ? "–" : number(micros / 1e6, { minimumFractionDigits: 6, maximumFractionDigits: 6 }));
+export const exactSigned = (micros) => `${micros > 0 ? "+" : ""}${exact(micros)}`;
+export const moneyUnit = () => currency || "¤";
+
 /** Money with its sign: what is received, what is paid. */
-export const signed = (micros) => `${micros > 0 ? "+" : ""}${money(micros)}`;
+export const signed = (micros) => `${micros > 0 ? "+" : ""}${exact(micros)} ${currency}`.trim();
 
 export const priceUnit = () => `${currency || "¤"}/kWh`;
 export function price(micros) {

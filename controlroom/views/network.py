@@ -19,7 +19,7 @@ RATE_S = 60
 
 def network(room: Room, params: Params) -> View:
     feed, model = room.feed, room.model
-    described = [b for b in model.blocks if b.proposer is not None][-SHOWN_BLOCKS:]
+    described = [b for b in model.busy if b.proposer is not None][-SHOWN_BLOCKS:]
     addresses = validator_addresses(room)
     top = max((n.status.height for n in feed.nodes if n.status is not None and not n.error), default=model.height)
     return {
@@ -28,12 +28,14 @@ def network(room: Room, params: Params) -> View:
         "time_ms": model.time_ms,
         "transactions": model.transactions,
         "per_second": rate(list(feed.samples)),
-        "block_ms": block_ms(list(model.blocks)[-SHOWN_BLOCKS:]),
-        "state_roots": sorted({s.state_root for n in feed.nodes if (s := n.status) and not n.error and s.height == top}),
+        "block_ms": block_ms(list(model.busy)[-SHOWN_BLOCKS:]),
+        "state_roots": sorted(
+            {s.state_root for n in feed.nodes if (s := n.status) and not n.error and s.height == top}
+        ),
         "nodes": [_node(room, n, described, top) for n in feed.nodes],
         "members": [_member(room, m, described) for m in feed.facts.members],
-        "blocks": [_block(b, addresses) for b in list(model.blocks)[-SHOWN_BLOCKS:]],
-        "listed": LISTED_BLOCKS,
+        "busy": [_block(b, addresses) for b in list(model.busy)[-SHOWN_BLOCKS:]],
+        "blocks": [_block(b, addresses) for b in list(model.blocks)[: -LISTED_BLOCKS - 1 : -1]],
         "samples": _samples(feed.samples),
         "node_names": [_name(n) for n in feed.nodes],
         "faults": [
@@ -66,8 +68,8 @@ def rate(samples: Sequence[Sample]) -> float:
 
 
 def block_ms(blocks: Sequence[Block]) -> int:
-    """The mean time between blocks that hold something; a heartbeat of a resting chain tells nothing of its speed."""
-    gaps = [b.time_ms - a.time_ms for a, b in pairwise(blocks) if b.transactions]
+    """The mean time between neighbours that both hold something: a resting chain tells nothing of its speed."""
+    gaps = [b.time_ms - a.time_ms for a, b in pairwise(blocks) if b.height == a.height + 1]
     return sum(gaps) // len(gaps) if gaps else 0
 
 

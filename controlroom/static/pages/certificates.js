@@ -19,7 +19,7 @@ export function create(main, context) {
   const wayCard = card(t("certificates.way"), way);
   main.append(h("div.headline", {}, h("h1", {}, t("page.certificates")), search), tiles, h("div.grid", {}, flow.element, sums.element), h("div.grid", {}, wayCard, card(t("proof.title"), zone)),
     h("div.grid", {}, card(t("certificates.listed"), listed), card(t("certificates.retirements"), retired)));
-  let shown = "", data = null;
+  let shown = null, data = null;
 
   function draw() {
     if (!data) return;

@@ -8,7 +8,7 @@ export function create(main, context) {
   const query = h("input", { id: "query", type: "search", maxlength: "128", autocomplete: "off", required: true, placeholder: t("explorer.hint") });
   const search = h("form.inline.search", { role: "search", onsubmit: (event) => { event.preventDefault(); location.hash = `#/explorer/search/${encodeURIComponent(query.value.trim())}`; } }, h("label.unseen", { for: "query" }, t("explorer.search")), query, h("button", { type: "submit" }, t("search.go")));
   const found = h("div"), blocks = h("div"), transactions = h("div"), contracts = h("div"), proposals = h("div", { id: "proposals" }), parameters = h("div");
-  const front = h("div", {}, h("div.grid", {}, card(t("explorer.blocks"), blocks), card(t("explorer.transactions"), transactions)), h("div.grid", {}, card(t("explorer.contracts"), contracts), card(t("explorer.proposals"), proposals)), card(t("explorer.parameters"), parameters));
+  const front = h("div.stack", {}, h("div.grid", {}, card(t("explorer.blocks"), blocks), card(t("explorer.transactions"), transactions)), h("div.grid", {}, card(t("explorer.contracts"), contracts), card(t("explorer.proposals"), proposals)), card(t("explorer.parameters"), parameters));
   main.append(h("div.headline", {}, h("h1", {}, t("page.explorer")), search), found, front);
   let opened = null;
 

@@ -6,7 +6,7 @@ import { keyOf } from "../live.js";
 import { exportPicture } from "../charts.js";
 import { labelOf } from "../playback.js";
 
-const STEP = 31, LANE = 74, MARGIN = 46;
+const STEP = 31, LANE = 70, MARGIN = 42;
 
 export function create(main, context) {
   const tiles = h("div.tiles"), detail = h("div", { "aria-live": "polite" }), lines = h("div"), limits = h("div"), buses = h("div");
@@ -66,7 +66,7 @@ export function create(main, context) {
         : net < 0 ? s("path", { d: `M${x} ${(y - r * 1.25).toFixed(1)}L${(x + r * 1.1).toFixed(1)} ${(y + r * 0.8).toFixed(1)}L${(x - r * 1.1).toFixed(1)} ${(y + r * 0.8).toFixed(1)}Z` }) : s("circle", { cx: x, cy: y, r: r.toFixed(1) });
       const group = s(`g.bus.${tone}`, { "data-bus": b.bus, onclick: () => { chosen = b.bus; show(b.bus); holder.focus({ preventScroll: true }); } }, shape,
         b.binds ? s("circle.binds", { cx: x, cy: y, r: (r + 4).toFixed(1) }) : null, s("title", {}, `${b.name || b.bus}: ${energy(net)}`),
-        s("text.busname", { x, y: y + 25, "text-anchor": "middle" }, b.bus === data.root ? t("feeder.station") : b.bus));
+        s("text.busname", { x, y: y + (b.bus === data.root ? -16 : 25), "text-anchor": "middle" }, b.bus === data.root ? t("feeder.station") : b.bus));
       svg.append(group);
     }
     return svg;

@@ -1,7 +1,7 @@
 // A slot's curves, book and trades; the day's prices, volumes and imbalances.
 
 import { h, put, card, figure, tile, table } from "../dom.js";
-import { t, word, count, energy, kwh, money, signed, price, priceUnit, decimal, short } from "../words.js";
+import { t, word, count, energy, kwh, money, moneyUnit, price, exact, exactSigned, priceUnit, decimal, short } from "../words.js";
 import { chart } from "../charts.js";
 import { keyOf } from "../live.js";
 import { labelOf } from "../playback.js";
@@ -10,12 +10,12 @@ import { orderForm } from "../key.js";
 export function create(main, context) {
   const tiles = h("div.tiles"), tariffs = h("p.note");
   const zone = h("select", { "aria-label": t("market.zone"), onchange: () => context.go({ zone: zone.value }) });
-  const curves = chart(t("market.curves"), "curves", { height: 320 });
+  const curves = chart(t("market.curves"), "curves", { height: 356 });
   const prices = chart(t("market.prices"), "prices");
   const volumes = chart(t("market.volumes"), "volumes");
   const imbalances = chart(t("market.imbalances"), "imbalances");
   const metered = chart(t("market.metered"), "metered");
-  const book = h("div"), trades = h("div"), groups = h("div");
+  const book = h("div.halves"), trades = h("div"), groups = h("div");
   const form = orderForm(context.key);
   main.append(h("div.headline", {}, h("h1", {}, t("page.market")), h("label.inline", {}, t("market.zone"), zone)), tiles, tariffs,
     h("div.grid", {}, curves.element, card(t("market.book"), book)),
@@ -38,7 +38,7 @@ export function create(main, context) {
       { name: t("market.imbalanceprice"), kind: "step", tone: 2, values: day.imbalance_price },
       ...(day.tariffs ? [{ name: t("market.retail"), kind: "line", dashed: true, tone: 5, values: flat(day.tariffs.retail) }, { name: t("market.feedin"), kind: "line", dashed: true, tone: 3, values: flat(day.tariffs.feed_in) }] : []),
     ] });
-    volumes.update({ ...common, left: hours, right: { unit: t("unit.orders"), show: count, tick: count }, series: [
+    volumes.update({ ...common, left: hours, right: { unit: t("unit.orders"), show: count, tick: count, whole: true }, series: [
       { name: t("market.traded"), kind: "bar", tone: 1, values: day.traded_wh },
       { name: t("market.orders"), kind: "step", axis: "right", tone: 4, values: day.orders },
     ] });
@@ -63,18 +63,18 @@ export function create(main, context) {
       tile(t("market.system"), slot.direction ? t(`direction.${slot.direction}`) : "–", figure("market.imbalance", slot.imbalance_wh, energy(slot.imbalance_wh))),
       tile(t("market.imbalanceprice"), figure("market.imbalanceprice", slot.imbalance_price, price(slot.imbalance_price)), t("market.reference")),
       tile(t("market.daytraded"), figure("market.daytraded", day ? day.traded_wh.reduce((a, b) => a + b, 0) : null, day ? energy(day.traded_wh.reduce((a, b) => a + b, 0)) : "–"), day ? t("market.turnover", { n: count(day.trades), amount: money(day.turnover_micros) }) : ""));
-    const curve = (name, points, tone) => ({ name, points, tone });
+    const curve = (name, points, tone, end) => ({ name, points, tone, end });
     curves.update({ x: { unit: "kWh", show: kwh, plain: (v) => (v / 1000).toFixed(3) }, left: { ...euros, unit: priceUnit(), most: slot.tariffs?.retail ?? 0 },
-      curves: [curve(t("market.demand"), slot.demand, 1), curve(t("market.supply"), slot.supply, 2)],
+      curves: [curve(t("market.demand"), slot.demand, 1, "down"), curve(t("market.supply"), slot.supply, 2, "up")],
       mark: slot.price === null ? null : { x: slot.quantity_wh, y: slot.price, text: `${price(slot.price)} · ${energy(slot.quantity_wh)}` } });
     const side = (which) => slot.orders.filter((o) => o.side === which).sort((a, b) => (which === "buy" ? b.limit - a.limit : a.limit - b.limit) || a.id - b.id);
-    const rows = (which) => side(which).map((o) => [h("a", { href: context.link(`participant/${o.account}`) }, o.name), energy(o.quantity_wh), price(o.limit), energy(o.filled_wh), stateMark(o.state)]);
-    const columns = [[t("col.participant"), ""], [t("col.quantity"), "num"], [t("col.limit"), "num"], [t("col.filled"), "num"], [t("col.state"), ""]];
+    const rows = (which) => side(which).map((o) => [h("a", { href: context.link(`participant/${o.account}`) }, o.name), energy(o.quantity_wh), exact(o.limit), energy(o.filled_wh), stateMark(o.state)]);
+    const columns = [[t("col.participant"), ""], [t("col.quantity"), "num"], [`${t("col.limit")} (${priceUnit()})`, "num"], [t("col.filled"), "num"], [t("col.state"), ""]];
     put(book, h("h3", {}, t("market.bids")), table(t("market.bids"), columns, rows("buy"), t("market.nobids")), h("h3", {}, t("market.asks")), table(t("market.asks"), columns, rows("sell"), t("market.noasks")));
-    put(trades, table(t("market.trades"), [[t("col.buyer"), ""], [t("col.seller"), ""], [t("col.quantity"), "num"], [t("col.price"), "num"], [t("col.amount"), "num"], [t("col.transaction"), ""]],
-      slot.trades.map((r) => [r.buyer, r.seller, energy(r.quantity_wh), price(r.price), money(r.amount_micros), h("a", { href: context.link(`explorer/tx/${r.tx_id}`) }, short(r.tx_id, 8))]), t("market.notrades")));
-    put(groups, h("p.note", {}, t("market.groupnote", { n: slot.groups.length, of: slot.group_count })), table(t("market.groups"), [[t("col.brp"), ""], [t("col.members"), "num"], [t("col.imbalance"), "num"], [t("col.direction"), ""], [t("col.amount"), "num"]],
-      slot.groups.map((g) => [g.name, count(g.members), energy(g.imbalance_wh), t(`direction.${g.imbalance_wh > 0 ? "long" : g.imbalance_wh < 0 ? "short" : "balanced"}`), signed(g.amount_micros)]), t("market.nogroups")));
+    put(trades, table(t("market.trades"), [[t("col.buyer"), ""], [t("col.seller"), ""], [t("col.quantity"), "num"], [`${t("col.price")} (${priceUnit()})`, "num"], [`${t("col.amount")} (${moneyUnit()})`, "num"], [t("col.transaction"), ""]],
+      slot.trades.map((r) => [r.buyer, r.seller, energy(r.quantity_wh), exact(r.price), exact(r.amount_micros), h("a", { href: context.link(`explorer/tx/${r.tx_id}`) }, short(r.tx_id, 8))]), t("market.notrades")));
+    put(groups, h("p.note", {}, t("market.groupnote", { n: slot.groups.length, of: slot.group_count })), table(t("market.groups"), [[t("col.brp"), ""], [t("col.members"), "num"], [t("col.imbalance"), "num"], [t("col.direction"), ""], [`${t("col.amount")} (${moneyUnit()})`, "num"]],
+      slot.groups.map((g) => [g.name, count(g.members), energy(g.imbalance_wh), t(`direction.${g.imbalance_wh > 0 ? "long" : g.imbalance_wh < 0 ? "short" : "balanced"}`), exactSigned(g.amount_micros)]), t("market.nogroups")));
     form.product(slot.zone, slot.slot);
   }
 

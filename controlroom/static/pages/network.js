@@ -27,10 +27,10 @@ export function create(main, context) {
       agreement(data));
     put(nodes, data.nodes.map(node));
     charts(data);
-    put(members, table(t("network.members"), [[t("col.name"), ""], [t("col.role"), ""], [t("col.power"), "num"], [t("col.proposed"), "num"], [t("col.signed"), "num"], [t("col.missed"), "num"], [t("col.bench"), "num"]],
+    put(members, h("p.note", {}, t("network.quorum")), table(t("network.members"), [[t("col.name"), ""], [t("col.role"), ""], [t("col.power"), "num"], [t("col.proposed"), "num"], [t("col.signed"), "num"], [t("col.missed"), "num"], [t("col.bench"), "num"]],
       data.members.map((m) => [m.name, word("role", m.role), count(m.power), t("network.share", { n: m.proposed, of: m.of }), percent(m.of ? m.signed / m.of : null), count(m.missed), m.benched_until ? t("network.until", { height: m.benched_until }) : "–"]), t("network.nomembers")));
     put(latest, table(t("network.latest"), [[t("col.height"), "num"], [t("col.time"), ""], [t("col.transactions"), "num"], [t("col.proposer"), ""], [t("col.round"), "num"], [t("col.signatures"), "num"]],
-      data.blocks.slice(-data.listed).reverse().map((b) => [h("a", { href: context.link(`explorer/block/${b.height}`) }, count(b.height)), timeOf(b.time_ms), count(b.transactions), b.proposer ?? "…", b.proposer === null ? "…" : count(b.round), b.proposer === null ? "…" : count(b.signers)]), t("network.noblocks")));
+      data.blocks.map((b) => [h("a", { href: context.link(`explorer/block/${b.height}`) }, count(b.height)), timeOf(b.time_ms), count(b.transactions), b.proposer ?? "…", b.proposer === null ? "…" : count(b.round), b.proposer === null ? "…" : count(b.signers)]), t("network.noblocks")));
     put(faults, table(t("network.evidence"), [[t("col.validator"), ""], [t("col.kind"), ""], [t("col.height"), "num"], [t("col.round"), "num"], [t("col.block"), "num"]],
       data.faults.map((f) => [f.validator, word("fault", f.kind), count(f.height), count(f.round), h("a", { href: context.link(`explorer/block/${f.block}`) }, count(f.block))]), t("network.noevidence")));
   }
@@ -56,11 +56,11 @@ export function create(main, context) {
   }
 
   function charts(data) {
-    const names = [...new Set(data.blocks.map((b) => b.proposer).filter((name) => name !== null))].sort();
-    const whole = { unit: t("unit.transactions"), show: count, tick: count };
-    blocks.update({ over: t("col.height"), labels: data.blocks.map((b) => b.height), left: { ...whole, most: 1 },
-      series: [...names.map((name, place) => ({ name, kind: "bar", tone: (place % 6) + 1, values: data.blocks.map((b) => (b.proposer === name ? b.transactions : 0)) })),
-        ...(data.blocks.some((b) => b.proposer === null && b.transactions) ? [{ name: t("network.unknown"), kind: "bar", tone: 0, values: data.blocks.map((b) => (b.proposer === null ? b.transactions : 0)) }] : [])] });
+    const names = [...new Set(data.busy.map((b) => b.proposer).filter((name) => name !== null))].sort();
+    const whole = { unit: t("unit.transactions"), show: count, tick: count, whole: true };
+    blocks.update({ over: t("col.height"), labels: data.busy.map((b) => b.height), left: { ...whole, most: 1 },
+      series: [...names.map((name, place) => ({ name, kind: "bar", tone: (place % 6) + 1, values: data.busy.map((b) => (b.proposer === name ? b.transactions : 0)) })),
+        ...(data.busy.some((b) => b.proposer === null && b.transactions) ? [{ name: t("network.unknown"), kind: "bar", tone: 0, values: data.busy.map((b) => (b.proposer === null ? b.transactions : 0)) }] : [])] });
     const labels = data.samples.time_ms.map(timeOf);
     speed.update({ over: t("col.time"), labels, left: { unit: t("unit.tps"), show: (v) => decimal(v), tick: count, most: 1 }, series: [{ name: t("network.rate"), kind: "line", tone: 1, values: data.samples.per_second }] });
     const lines = (rows) => data.node_names.map((name, place) => ({ name, kind: "line", tone: (place % 6) + 1, values: rows.map((row) => row[place]) }));

@@ -1,7 +1,7 @@
 // One participant: what was metered, traded and settled, what it cost down to the readings, and its certificates.
 
 import { h, put, card, figure, tile, table } from "../dom.js";
-import { t, word, count, energy, kwh, money, signed, price, power, short } from "../words.js";
+import { t, word, count, energy, kwh, money, moneyUnit, signed, price, exact, exactSigned, priceUnit, power, short } from "../words.js";
 import { chart } from "../charts.js";
 import { keyOf, ask } from "../live.js";
 import { labelOf } from "../playback.js";
@@ -28,6 +28,7 @@ export function create(main, context) {
   function draw() {
     if (!data?.account) { put(tiles, h("p.empty", {}, t("participant.nobody"))); return; }
     name.textContent = data.name;
+    chooser.placeholder = data.name;
     put(address, data.account, data.roles.length ? ` · ${data.roles.map((role) => word("role", role)).join(", ")}` : "");
     const mine = context.key.account() === data.account;
     numbers();
@@ -44,10 +45,10 @@ export function create(main, context) {
       ...(data.activated_wh.some((v) => v) ? [{ name: t("participant.activated"), kind: "step", tone: 1, values: data.activated_wh }] : [])] });
     put(meters, table(t("participant.meters"), [[t("col.meter"), ""], [t("col.kind"), ""], [t("col.bus"), ""], [t("col.rating"), "num"], [t("col.capacity"), "num"], [t("energy.consumed"), "num"], [t("energy.generated"), "num"]],
       data.meters.map((m) => [m.code, word("kind", m.kind), m.bus, power(m.rating_w), m.capacity_wh ? energy(m.capacity_wh) : "–", m.readings ? energy(m.import_wh) : t("participant.noseries"), m.readings ? energy(m.export_wh) : "–"]), t("participant.nometers")));
-    put(orders, h("p.note", {}, t("shown", { n: data.orders.length, of: data.order_count })), table(t("participant.orders"), [[t("col.slot"), ""], [t("col.side"), ""], [t("col.quantity"), "num"], [t("col.limit"), "num"], [t("col.filled"), "num"], [t("col.state"), ""]],
-      [...data.orders].reverse().map((o) => [labelOf(o.slot), t(`side.${o.side}`), energy(o.quantity_wh), price(o.limit), energy(o.filled_wh), mine && o.state === "OPEN" && o.market === "market" ? cancelButton(o.id) : stateMark(o.state)]), t("participant.noorders")));
-    put(trades, h("p.note", {}, t("shown", { n: data.trades.length, of: data.trade_count })), table(t("participant.trades"), [[t("col.slot"), ""], [t("col.side"), ""], [t("col.with"), ""], [t("col.quantity"), "num"], [t("col.price"), "num"], [t("col.amount"), "num"]],
-      [...data.trades].reverse().map((r) => [h("a", { href: context.link(`explorer/tx/${r.tx_id}`) }, labelOf(r.slot)), t(`side.${r.side}`), r.with, energy(r.quantity_wh), price(r.price), signed(r.amount_micros)]), t("participant.notrades")));
+    put(orders, h("p.note", {}, t("shown", { n: data.orders.length, of: data.order_count })), table(t("participant.orders"), [[t("col.slot"), ""], [t("col.side"), ""], [t("col.quantity"), "num"], [`${t("col.limit")} (${priceUnit()})`, "num"], [t("col.filled"), "num"], [t("col.state"), ""]],
+      [...data.orders].reverse().map((o) => [labelOf(o.slot), t(`side.${o.side}`), energy(o.quantity_wh), exact(o.limit), energy(o.filled_wh), mine && o.state === "OPEN" && o.market === "market" ? cancelButton(o.id) : stateMark(o.state)]), t("participant.noorders")));
+    put(trades, h("p.note", {}, t("shown", { n: data.trades.length, of: data.trade_count })), table(t("participant.trades"), [[t("col.slot"), ""], [t("col.side"), ""], [t("col.with"), ""], [t("col.quantity"), "num"], [`${t("col.price")} (${priceUnit()})`, "num"], [`${t("col.amount")} (${moneyUnit()})`, "num"]],
+      [...data.trades].reverse().map((r) => [h("a", { href: context.link(`explorer/tx/${r.tx_id}`) }, labelOf(r.slot)), t(`side.${r.side}`), r.with, energy(r.quantity_wh), exact(r.price), exactSigned(r.amount_micros)]), t("participant.notrades")));
     put(held, h("p.note", {}, t("participant.owned", { wh: energy(data.held_wh), n: data.held.length, of: data.held_count })), table(t("participant.held"), [[t("col.certificate"), "num"], [t("col.device"), ""], [t("col.slot"), ""], [t("col.left"), "num"], ...(mine ? [["", ""]] : [])],
       data.held.map((c) => [h("a", { href: context.link(`certificates/${c.id}`) }, count(c.id)), c.device, labelOf(c.slot), c.unit === "Wh" ? energy(c.left) : `${count(c.left)} ${c.unit}`, ...(mine ? [retireButton(context.key, c)] : [])]), t("participant.nonowned")));
     put(retired, h("p.note", {}, t("participant.covered", { wh: energy(data.retired_wh), n: data.retirements.length, of: data.retirement_count })), table(t("participant.retired"), [[t("col.retirement"), "num"], [t("col.certificate"), "num"], [t("col.slot"), ""], [t("col.quantity"), "num"], [t("col.owner"), ""], [t("col.beneficiary"), ""]],
@@ -85,7 +86,7 @@ export function create(main, context) {
   function lines(found) {
     put(bill, h("p.note", {}, t("participant.billnote")), found.lines.length ? h("div.scroll.lines", { tabindex: "0", role: "region", "aria-label": t("participant.bill") }, found.lines.map((line) => {
       const body = h("div.tree", {}, t("loading"));
-      const details = h("details", { "data-id": String(line.slot) }, h("summary", {}, h("span", {}, labelOf(line.slot)), h("span.what", {}, line.parts.map((p) => `${word("bill", p.label)} ${signed(p.amount_micros)}`).join(" · ")), h("b", { class: line.amount_micros < 0 ? "paid" : "got" }, signed(line.amount_micros))), body);
+      const details = h("details", { "data-id": String(line.slot) }, h("summary", {}, h("span", {}, labelOf(line.slot)), h("span.what", {}, line.parts.map((p) => `${word("bill", p.label)} ${exactSigned(p.amount_micros)}`).join(" · ")), h("b", { class: line.amount_micros < 0 ? "paid" : "got" }, signed(line.amount_micros))), body);
       details.addEventListener("toggle", async () => {
         if (!details.open || body.dataset.done) return;
         body.dataset.done = "1";
