@@ -18,7 +18,7 @@ from controlroom.owner import Owner
 from controlroom.proofs import Notary
 from controlroom.room import Room, Tariffs
 from controlroom.server import Services, build
-from controlroom.views import VIEWS
+from controlroom.views import LIVELY, VIEWS
 from gridbft import Client, Wallet
 from gridbft.errors import VerificationError
 from gridbft.requests import Limits
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     room = Room(feed, grid, tariffs, currency)
     keyring = Keyring(options.keys) if options.keys is not None else None
     owner = Owner(room, keyring, lambda wallet: connect(options.nodes, wallet))
-    services = Services(room, owner, Notary(room, genesis, tls), Desk(room), Hub(room, VIEWS))
+    services = Services(room, owner, Notary(room, genesis, tls), Desk(room), Hub(room, VIEWS, LIVELY))
     config = uvicorn.Config(
         build(services, lambda: stop()),
         host=options.host,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl
 
 from controlroom.room import BadRequest, Params, Room, View
 
-BEAT_S = 0.5
-"""Two answers to one question lie at least this far apart."""
+BEAT_S = 1.0
+"""A viewer is told of changes this often at most."""
 MAX_WATCHED = 12
 MAX_KEY_CHARACTERS = 300
+MAX_KEPT = 400
 
 
 class Socket(Protocol):
@@ -33,22 +34,27 @@ class Viewer:
 class Hub:
     """A slow viewer holds up nobody: each has a task of its own that sends the newest state and leaves out what was between."""
 
-    def __init__(self, room: Room, views: Mapping[str, Callable[[Room, Params], View]]) -> None:
+    def __init__(
+        self, room: Room, views: Mapping[str, Callable[[Room, Params], View]], lively: Collection[str] = ()
+    ) -> None:
+        """`lively`: the views that show more than the model's past, such as where the nodes stand now."""
         self.room = room
         self.viewers: set[Viewer] = set()
         self._views = views
-        self._texts: dict[str, str] = {}
-        self._revision = -1
+        self._lively = lively
+        self._texts: dict[str, tuple[object, str]] = {}
 
     def text(self, key: str) -> str:
         """The answer to a key as it is sent, with the key in it."""
-        if self._revision != self.room.feed.revision:
-            self._texts.clear()
-            self._revision = self.room.feed.revision
+        feed = self.room.feed
+        revision = feed.revision if key.partition("?")[0] in self._lively else (id(feed.model), feed.model.revision)
         found = self._texts.get(key)
-        if found is None:
-            found = self._texts[key] = json.dumps({"key": key, **self._answer(key)}, separators=(",", ":"))
-        return found
+        if found is None or found[0] != revision:
+            if len(self._texts) >= MAX_KEPT:
+                self._texts.clear()  # somebody walks through all slots; what is looked at comes back at once
+            found = (revision, json.dumps({"key": key, **self._answer(key)}, separators=(",", ":")))
+            self._texts[key] = found
+        return found[1]
 
     def _answer(self, key: str) -> View:
         name, _, query = key.partition("?")
@@ -78,7 +84,7 @@ class Hub:
                     await viewer.socket.send_text(text)
 
     async def beat(self) -> None:
-        """Wakes viewers after each change, at most twice a second."""
+        """Wakes viewers after each change, at most once a beat."""
         while True:
             await self.room.feed.changed(60.0)
             for viewer in self.viewers:

@@ -56,6 +56,7 @@ class Model:
     """A chain from `first_height` on; 1 unless the node has pruned its beginning."""
 
     first_height: int = 1
+    revision: int = 0  # grows with everything but blocks and payments, which no day's page shows
     height: int = 0
     time_ms: int = 0
     transactions: int = 0
@@ -96,6 +97,7 @@ class Model:
         """The readings of the block at a height that was pending."""
         self.pending_readings.discard(height)
         self.energy.read(rows)
+        self.revision += 1
 
     def describe(self, height: int, proposer: str, round_: int, signers: tuple[str, ...]) -> None:
         """Who proposed a kept block, in which round, and who signed it."""
@@ -106,6 +108,7 @@ class Model:
 
     def _event(self, event: Happened) -> None:
         f = event.fields
+        self.revision += event.contract != "payments"
         self.people.absorb(event)
         self.trading.absorb(event)
         self.energy.absorb(event)

@@ -25,3 +25,6 @@ VIEWS: dict[str, Callable[[Room, Params], View]] = {
     "explorer": explorer,
 }
 """What a viewer can watch: the answer is sent anew whenever it has changed."""
+
+LIVELY = frozenset({"head", "network", "explorer"})
+"""Views of more than the model: they are looked at again when any block or status comes."""
