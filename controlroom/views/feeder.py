@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlroom.clock import local_time, slot_label
+from controlroom.clock import local_time, slot_label, slots_of
 from controlroom.grid import SLOTS_AN_HOUR
 from controlroom.model import Model
 from controlroom.people import NO_LIMIT, Meter
-from controlroom.room import BadRequest, Params, Room, View, chosen_slot
+from controlroom.room import BadRequest, Params, Room, View, chosen_day, chosen_slot
 
 
 def feeder(room: Room, params: Params) -> View:
     model, grid = room.model, room.grid
     if grid is None:
         raise BadRequest("this server knows no feeder: start it with --feeder DIR")
-    chosen = chosen_slot(model, params)
+    chosen = chosen_slot(model, params) if params.get("slot") else newest_metered(model, params)
     energy = bus_energy(model, chosen) if chosen is not None else {}
     flows = grid.flows_wh({bus: imported - exported for bus, (imported, exported) in energy.items()})
     meters: dict[str, list[Meter]] = {}
@@ -54,6 +54,13 @@ def feeder(room: Room, params: Params) -> View:
             for line in grid.lines
         ],
     }
+
+
+def newest_metered(model: Model, params: Params) -> int | None:
+    """The newest slot of the chosen day with readings; orders run ahead of what flows."""
+    day = chosen_day(model, params)
+    slots = slots_of(day) if day is not None else range(0)
+    return max((s for s in model.energy.metered if s in slots), default=chosen_slot(model, params))
 
 
 def bus_energy(model: Model, slot: int) -> dict[str, tuple[int, int]]:
