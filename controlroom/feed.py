@@ -16,7 +16,7 @@ from typing import Any
 
 from controlroom.model import Model
 from gridbft import Client
-from gridbft.errors import ClientError, RequestRefused
+from gridbft.errors import ClientError, NotFound, RequestRefused
 from gridbft.ground import reading_rows
 from gridbft.history import asked
 from gridbft.inspection import Fault, Standing, account_of, evidence, standings
@@ -247,9 +247,10 @@ class Feed:
                 continue
             try:
                 self._put(model, await self.client.block(height))
+            except NotFound:
+                model.pending_readings.discard(height)  # pruned meanwhile
             except ClientError:
-                model.pending_readings.discard(height)  # pruned meanwhile, or nobody answers
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_S)  # readings stay pending; what else a block would have told is left out
             await asyncio.sleep(0 if model.pending_readings else DESCRIBE_PAUSE_S)
 
     def _put(self, model: Model, block: BlockInfo) -> None:

@@ -122,6 +122,9 @@ class Desk:
         }
 
     async def contracts(self, params: Params) -> View:
+        return await self._once(("contracts", str(self.room.model.height)), self._contracts)
+
+    async def _contracts(self) -> View:
         found = await self.room.feed.client.contracts()
         return {
             "contracts": [
@@ -294,6 +297,10 @@ class Desk:
         account = account_of(self.room.model, params)
         if not account:
             raise BadRequest("whose money?")
+        key = ("statement", account, str(self.room.model.height))
+        return await self._once(key, lambda: self._statement(account))
+
+    async def _statement(self, account: str) -> View:
         try:
             found = await self.room.feed.client.query("payments", "statement", account)
             owed = await self.room.feed.client.query("imbalance", "arrears", account)

@@ -60,6 +60,7 @@ class Model:
     height: int = 0
     time_ms: int = 0
     transactions: int = 0
+    unread: int = 0  # events that a newer contract words otherwise: the pages are incomplete from there on
     blocks: deque[Block] = field(default_factory=lambda: deque(maxlen=KEPT_BLOCKS))
     busy: deque[Block] = field(default_factory=lambda: deque(maxlen=KEPT_BUSY_BLOCKS))  # those that hold transactions
     recent: deque[Transaction] = field(default_factory=lambda: deque(maxlen=KEPT_TRANSACTIONS))
@@ -89,9 +90,12 @@ class Model:
             what = f"{first.contract}.{first.name}" if first else ""
             self.recent.append(Transaction(receipt.tx_id, block.height, receipt.ok, receipt.code, what))
         for place, event in enumerate(events):
-            self._event(event)
-            if event.kind == ("imbalance", "SlotSettled"):
-                self._arrears(events[:place], event)
+            try:
+                self._event(event)
+                if event.kind == ("imbalance", "SlotSettled"):
+                    self._arrears(events[:place], event)
+            except (KeyError, TypeError):
+                self.unread += 1  # a contract was upgraded, and tells of other fields than those known here
 
     def read(self, height: int, rows: Iterable[Row]) -> None:
         """The readings of the block at a height that was pending."""

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 page.goto(f"{options.address}/#/{name}")
                 page.wait_for_selector(READY[name], timeout=PATIENCE_MS)
                 filled.append(page.evaluate(NOW))
-                page.wait_for_function(f"({FIRST_PAINT}) !== null", timeout=PATIENCE_MS)
+                page.wait_for_function(f"() => ({FIRST_PAINT}) !== null", timeout=PATIENCE_MS)
                 paints.append(page.evaluate(FIRST_PAINT))
                 context.close()
             print(f"{name:<13} first paint {median(paints):5.0f} ms, with its numbers {median(filled):5.0f} ms")

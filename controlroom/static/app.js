@@ -66,8 +66,8 @@ function onHead(data) {
   bar.head(data);
   pulse(true);
   const problem = document.getElementById("problem");
-  problem.hidden = !data.problem && data.first_height === 1;
-  problem.textContent = data.problem ? t("head.problem", { what: data.problem }) : t("head.pruned", { height: data.first_height });
+  problem.hidden = !data.problem && data.first_height === 1 && !data.unread;
+  problem.textContent = [data.problem ? t("head.problem", { what: data.problem }) : "", data.first_height > 1 ? t("head.pruned", { height: data.first_height }) : "", data.unread ? t("head.unread", { n: data.unread }) : ""].join(" ").trim();
   current?.page.head?.(data);
 }
 

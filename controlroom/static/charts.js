@@ -1,7 +1,8 @@
 // Charts as SVG: they follow the theme, can be read by keyboard, and go out as a picture or as a table.
 //
 // A chart over slots or blocks takes {labels, series, left, right, cursor, until}. A series is {name, values, kind: "line",
-// "step" or "bar", tone: 1 to 6, axis: "right", dashed}; bars of one place are stacked, above and below zero. `left` and
+// "step" or "bar", tone: 1 to 6, axis: "right", dashed, negative}; bars of one place are stacked, above and below zero; what is
+// `negative` is drawn downwards and told without its sign. `left` and
 // `right` are {unit, show(value)}. `cursor` marks a place; what lies behind `until` is drawn faintly.
 // A chart of curves takes {curves: [{name, points: [[x, y], ...], tone, end: "up" or "down"}], x, left, mark: {x, y, text}}.
 
@@ -110,7 +111,7 @@ function slots(spec, height) {
     legend: (place) => [
       place !== null && labels[place] !== undefined ? h("span.at", {}, String(labels[place])) : null,
       ...series.map((one) => h("span.entry", {}, h(`i.key.tone${one.tone}`, { class: one.kind === "bar" ? "square" : one.dashed ? "dashed" : "" }), one.name,
-        place !== null && one.values[place] !== undefined ? h("b", {}, one.values[place] === null ? "–" : (one.axis === "right" ? spec.right : spec.left).show(one.values[place])) : null)),
+        place !== null && one.values[place] !== undefined ? h("b", {}, one.values[place] === null ? "–" : (one.negative ? (v) => spec.left.show(-v) : (one.axis === "right" ? spec.right : spec.left).show)(one.values[place])) : null)),
     ],
   };
 }

@@ -55,7 +55,7 @@ export function playback(bar, go) {
     parts.range.min = one.first;
     parts.range.max = Math.max(one.last, slot());
     parts.range.value = slot();
-    const text = labelOf(slot(), one);
+    const text = labelOf(slot());
     parts.range.setAttribute("aria-valuetext", text);
     parts.time.textContent = text;
     parts.play.textContent = timer ? `❚❚ ${t("play.pause")}` : `▶ ${t("play.play")}`;
@@ -75,8 +75,10 @@ export function playback(bar, go) {
 const clock = new Intl.DateTimeFormat("en-GB", { timeZone: "Europe/Berlin", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const zoned = new Intl.DateTimeFormat("en-GB", { timeZone: "Europe/Berlin", timeZoneName: "short", hour: "2-digit" });
 
-/** From the slot's beginning to its end; on the day of 100 slots with the name of the time, which tells the two 02:00 apart. */
-export function labelOf(slot, day = null) {
-  const name = day && day.slots === 100 ? ` ${zoned.formatToParts(slot * 900_000).find((part) => part.type === "timeZoneName").value}` : "";
+/** From the slot's beginning to its end; where the clock shows a time twice, with the name of the zone's time. */
+export function labelOf(slot) {
+  const shown = (other) => clock.format(other * 900_000);
+  const twice = shown(slot) === shown(slot + 4) || shown(slot) === shown(slot - 4);
+  const name = twice ? ` ${zoned.formatToParts(slot * 900_000).find((part) => part.type === "timeZoneName").value}` : "";
   return `${clock.format(slot * 900_000)}–${clock.format((slot + 1) * 900_000)}${name}`;
 }

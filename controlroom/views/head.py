@@ -14,6 +14,7 @@ def head(room: Room, params: Params) -> View:
         "height": model.height,
         "time_ms": model.time_ms,
         "first_height": model.first_height,
+        "unread": model.unread,
         "nodes": len(feed.nodes),
         "answering": answering,
         "caught_up": feed.caught_up,

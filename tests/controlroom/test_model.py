@@ -165,3 +165,11 @@ def _feed(model: Model) -> Feed:
     feed = Feed(["127.0.0.1:1"])
     feed.model = model
     return feed
+
+
+def test_events_of_an_upgraded_contract_are_counted_and_stop_nothing() -> None:
+    model = Model()
+    model.absorb(block(1, [[("market", "Cleared", {"area": "x"}), ("imbalance", "SlotSettled", {"slot": 5})]]))
+    model.absorb(block(2, [[("registry", "ParticipantRegistered", {"account": "a", "participant_name": "b", "number": 1})]]))
+    assert model.unread == 2
+    assert "a" in model.people.participants

@@ -6,7 +6,7 @@ import { keyOf } from "../live.js";
 import { exportPicture } from "../charts.js";
 import { labelOf } from "../playback.js";
 
-const STEP = 31, LANE = 70, MARGIN = 42;
+const STEP = 31, LANE = 70, MARGIN = 42, FIRST = 18;
 
 export function create(main, context) {
   const tiles = h("div.tiles"), detail = h("div", { "aria-live": "polite" }), lines = h("div"), limits = h("div"), buses = h("div");
@@ -43,17 +43,17 @@ export function create(main, context) {
   const limited = (b) => b.import_limit_wh >= 0 || b.export_limit_wh >= 0;
   const limit = (wh) => (wh < 0 ? "–" : energy(wh));
   const busiest = () => data.buses.reduce((best, b) => (Math.abs(b.import_wh - b.export_wh) > Math.abs(best.import_wh - best.export_wh) ? b : best), data.buses[0]).bus;
-  const at = (b) => [MARGIN + b.step * STEP, MARGIN + b.lane * LANE];
+  const at = (b) => [MARGIN + b.step * STEP + (b.step ? FIRST : 0), MARGIN + b.lane * LANE];
 
   function drawing() {
     const by = new Map(data.buses.map((b) => [b.bus, b]));
-    const width = MARGIN * 2 + Math.max(...data.buses.map((b) => b.step)) * STEP, height = MARGIN * 2 + Math.max(...data.buses.map((b) => b.lane)) * LANE;
+    const width = MARGIN * 2 + Math.max(...data.buses.map((b) => b.step)) * STEP + FIRST, height = MARGIN * 2 + Math.max(...data.buses.map((b) => b.lane)) * LANE;
     const svg = s("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
     const strongest = Math.max(1, ...data.lines.map((l) => Math.abs(l.flow_wh)));
     for (const l of data.lines) {
       const [x1, y1] = at(by.get(l.from)), [x2, y2] = at(by.get(l.to));
       const wide = 1.5 + 7 * Math.sqrt(Math.abs(l.flow_wh) / strongest);
-      const bend = x1 + STEP * 0.55;
+      const bend = (x1 + x2) / 2;
       const line = s("path.line", { d: y1 === y2 ? `M${x1} ${y1}L${x2} ${y2}` : `M${x1} ${y1}C${bend} ${y1} ${bend} ${y2} ${x2} ${y2}`, "stroke-width": wide.toFixed(1), class: l.open ? "open" : l.flow_wh > 0 ? "takes" : l.flow_wh < 0 ? "gives" : "rests" });
       line.append(s("title", {}, `${l.line}: ${power(Math.abs(l.flow_wh) * 4)}, ${percent(l.load, 1)}`));
       svg.append(line);

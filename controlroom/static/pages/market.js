@@ -57,7 +57,7 @@ export function create(main, context) {
   function drawSlot() {
     if (!slot) return;
     put(tiles,
-      tile(t("market.price"), figure("market.price", slot.price, price(slot.price)), `${t("col.slot")} ${labelOf(slot.slot, { slots: day?.slots })}`),
+      tile(t("market.price"), figure("market.price", slot.price, price(slot.price)), `${t("col.slot")} ${labelOf(slot.slot)}`),
       tile(t("market.volume"), figure("market.volume", slot.quantity_wh, energy(slot.quantity_wh)), t("market.tradecount", { n: count(slot.trade_count) })),
       tile(t("market.gate"), t(slot.cleared ? "market.closed" : "market.open"), t("market.ordercount", { n: count(slot.orders.length) })),
       tile(t("market.system"), slot.direction ? t(`direction.${slot.direction}`) : "–", figure("market.imbalance", slot.imbalance_wh, energy(slot.imbalance_wh))),

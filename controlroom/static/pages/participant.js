@@ -38,7 +38,7 @@ export function create(main, context) {
     const bound = (side) => data.envelope_wh.map((pair) => (pair[side] < 0 ? null : side ? pair[side] : -pair[side]));
     const envelope = data.envelope_wh.some((pair) => pair[0] >= 0 || pair[1] >= 0);
     metered.update({ ...common, left: axis, series: [
-      { name: t("energy.generated"), kind: "bar", tone: 3, values: data.export_wh }, { name: t("energy.consumed"), kind: "bar", tone: 2, values: negative(data.import_wh) },
+      { name: t("energy.generated"), kind: "bar", tone: 3, values: data.export_wh }, { name: t("energy.consumed"), kind: "bar", tone: 2, negative: true, values: negative(data.import_wh) },
       { name: t("participant.position"), kind: "step", tone: 1, values: data.sold_wh.map((v, i) => (v === null ? null : v - data.bought_wh[i])) },
       ...(envelope ? [{ name: t("feeder.exportlimit"), kind: "step", dashed: true, tone: 5, values: bound(1) }, { name: t("feeder.importlimit"), kind: "step", dashed: true, tone: 4, values: bound(0) }] : []) ] });
     deviation.update({ ...common, left: axis, series: [{ name: t("col.imbalance"), kind: "bar", tone: 4, values: data.imbalance_wh },
