@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from chain.overlay import Overlay, Writes
-from chain.receipt import Receipt
+from chain.receipt import encoded_receipt
 from chain.tx import Tx, TxCall
 from contracts.runtime.api import Call, Event, Runtime, StateView
 
@@ -36,8 +36,10 @@ class CallsOutcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BlockOutcome:
+    """`receipts` are encoded, in the block's order."""
+
     writes: Writes
-    receipts: tuple[Receipt, ...]
+    receipts: list[bytes]
 
 
 def execute_calls(
@@ -72,12 +74,14 @@ def execute_block(runtime: Runtime, view: StateView, txs: Sequence[Tx], height: 
     A transaction that fails leaves only its nonce behind. Gas is a limit, not a price.
     """
     state = Overlay(view)
-    receipts: list[Receipt] = []
+    writes = state.writes
+    receipts: list[bytes] = []
     for index, tx in enumerate(txs):
-        ok, code, gas_used, results, events, writes, failed_call = execute_calls(
-            runtime, state, tx.calls, tx.sender, height, time_ms, tx.gas_limit
+        sender = tx.sender
+        ok, code, gas_used, results, events, written, failed_call = execute_calls(
+            runtime, state, tx.calls, sender, height, time_ms, tx.gas_limit
         )
-        state.writes.update(writes)
-        state.writes[nonce_key(tx.sender)] = (tx.nonce + 1).to_bytes(8, "big")
-        receipts.append(Receipt(tx.id, height, index, ok, code, gas_used, results, events, failed_call))
-    return BlockOutcome(state.writes, tuple(receipts))
+        writes.update(written)
+        writes[nonce_key(sender)] = (tx.nonce + 1).to_bytes(8, "big")
+        receipts.append(encoded_receipt(tx.id, height, index, ok, code, gas_used, results, events, failed_call))
+    return BlockOutcome(writes, receipts)

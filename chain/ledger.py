@@ -20,7 +20,7 @@ from chain.kv import KV
 from chain.merkle import ListProof
 from chain.overlay import Overlay, Writes
 from chain.protocol import KNOWN, UnknownProtocolError
-from chain.receipt import encode_receipt, pack_list
+from chain.receipt import pack_list
 from chain.refusal import Refusal
 from chain.snapshot import discard_unfinished
 from chain.statecache import StateCache
@@ -206,7 +206,7 @@ class Ledger:
         writes.update(enact_due(self._runtime, state, height, time_ms))
         system, system_writes = end_of_block(self.system, state, height, block.last_commit, block.evidence)
         writes.update(system_writes)
-        receipts = [encode_receipt(r) for r in outcome.receipts]
+        receipts = outcome.receipts
         receipt_root = merkle.root(receipts)
         self.lap("execute")
         before = {key: self.view.get(key) for key in writes}

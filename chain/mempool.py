@@ -7,7 +7,7 @@ alone (`check_invariants` says what they must agree on).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 from chain.refusal import Code, Refusal
@@ -29,7 +29,7 @@ class _Lane:
     """One sender's waiting transactions by nonce; `next_nonce` is what the chain expects."""
 
     next_nonce: int
-    waiting: dict[int, Tx] = field(default_factory=dict)
+    waiting: dict[int, Tx]
 
 
 class Mempool:
@@ -74,33 +74,32 @@ class Mempool:
         """Takes a verified transaction for a block at `height` or later. None means it stands (perhaps already)."""
         if tx.key in self._arrival:
             return None
-        lane = self._lanes.get(tx.sender)
-        expected = self._nonce_of(tx.sender) if lane is None else lane.next_nonce
+        sender = tx.sender
+        lane = self._lanes.get(sender)
+        expected = self._nonce_of(sender) if lane is None else lane.next_nonce
         refusal = self._refusal(tx, height, expected, lane)
         if refusal is not None:
             return refusal
         if lane is None:
-            lane = self._lanes[tx.sender] = _Lane(expected)
+            lane = self._lanes[sender] = _Lane(expected, {})
         self._put(lane, tx)
-        self._mark(tx.sender, lane)
+        if tx.nonce == expected:
+            self._ready.add(sender)
         return None
 
     def _refusal(self, tx: Tx, height: int, expected: int, lane: _Lane | None) -> Refusal | None:
         limits = self._limits
-        if tx.nonce < expected:
-            return Refusal(Code.NONCE_USED, f"nonce {tx.nonce} is used, the next one is {expected}: sign again with it")
-        if tx.nonce >= expected + limits.per_sender:
-            return Refusal(
-                Code.NONCE_TOO_FAR, f"nonce {tx.nonce} is too far ahead of {expected}: send the ones between"
-            )
-        if tx.expiry_height < height:
-            return Refusal(
-                Code.EXPIRED, f"expired at height {tx.expiry_height}, the next block is {height}: sign again"
-            )
-        if tx.expiry_height > height + limits.expiry_window:
+        nonce, expiry_height = tx.nonce, tx.expiry_height
+        if nonce < expected:
+            return Refusal(Code.NONCE_USED, f"nonce {nonce} is used, the next one is {expected}: sign again with it")
+        if nonce >= expected + limits.per_sender:
+            return Refusal(Code.NONCE_TOO_FAR, f"nonce {nonce} is too far ahead of {expected}: send the ones between")
+        if expiry_height < height:
+            return Refusal(Code.EXPIRED, f"expired at height {expiry_height}, the next block is {height}: sign again")
+        if expiry_height > height + limits.expiry_window:
             return Refusal(Code.EXPIRY_TOO_FAR, f"the expiry may be at most {limits.expiry_window} heights ahead")
-        if lane is not None and tx.nonce in lane.waiting:
-            return Refusal(Code.NONCE_TAKEN, f"another transaction waits with nonce {tx.nonce}: use the next free one")
+        if lane is not None and nonce in lane.waiting:
+            return Refusal(Code.NONCE_TAKEN, f"another transaction waits with nonce {nonce}: use the next free one")
         if lane is not None and len(lane.waiting) >= limits.per_sender:
             return Refusal(Code.SENDER_FULL, f"{limits.per_sender} transactions of this sender wait: send again later")
         if len(self._arrival) >= limits.transactions or self._bytes + len(tx.raw) > limits.bytes:
@@ -121,16 +120,17 @@ class Mempool:
         upcoming: dict[str, int] = {}
         passed: dict[str, set[int]] = {}
         for arrived in self._arrival.values():
-            sender = arrived.sender
-            waiting = self._lanes[sender].waiting
+            sender, arrived_nonce = arrived.sender, arrived.nonce
+            lane = self._lanes[sender]
+            waiting = lane.waiting
             nonce = upcoming.get(sender)
             if nonce is None:
-                nonce = self._lanes[sender].next_nonce
-            if arrived.nonce > nonce:
-                passed.setdefault(sender, set()).add(arrived.nonce)
+                nonce = lane.next_nonce
+            if arrived_nonce > nonce:
+                passed.setdefault(sender, set()).add(arrived_nonce)
                 continue
             early = passed.get(sender, ())
-            while nonce == arrived.nonce or nonce in early:
+            while nonce == arrived_nonce or nonce in early:
                 tx = waiting[nonce]
                 if fits is not None and not fits(tx):
                     break
@@ -146,14 +146,17 @@ class Mempool:
     def committed(self, txs: Iterable[Tx], height: int) -> None:
         """Forgets what a block at `height` took, what its nonces overtook, and what has expired by now."""
         for tx in txs:
-            lane = self._lanes.get(tx.sender)
+            sender = tx.sender
+            lane = self._lanes.get(sender)
             if lane is None:
                 continue
-            for nonce in range(lane.next_nonce, tx.nonce + 1):
+            following = tx.nonce + 1
+            for nonce in range(lane.next_nonce, following):
                 if nonce in lane.waiting:
                     self._take(lane, lane.waiting[nonce])
-            lane.next_nonce = max(lane.next_nonce, tx.nonce + 1)
-            self._mark(tx.sender, lane)
+            if following > lane.next_nonce:
+                lane.next_nonce = following
+            self._mark(sender, lane)
         self._drop_expired(height)
 
     def drop(self, unfit: Callable[[Tx], bool]) -> None:
@@ -181,18 +184,23 @@ class Mempool:
             del self._lanes[sender]
 
     def _put(self, lane: _Lane, tx: Tx) -> None:
+        key, expiry_height = tx.key, tx.expiry_height
         lane.waiting[tx.nonce] = tx
-        self._arrival[tx.key] = tx
-        self._expiring.setdefault(tx.expiry_height, {})[tx.key] = None
+        self._arrival[key] = tx
+        bucket = self._expiring.get(expiry_height)
+        if bucket is None:
+            bucket = self._expiring[expiry_height] = {}
+        bucket[key] = None
         self._bytes += len(tx.raw)
 
     def _take(self, lane: _Lane, tx: Tx) -> None:
+        key, expiry_height = tx.key, tx.expiry_height
         del lane.waiting[tx.nonce]
-        del self._arrival[tx.key]
-        bucket = self._expiring[tx.expiry_height]
-        del bucket[tx.key]
+        del self._arrival[key]
+        bucket = self._expiring[expiry_height]
+        del bucket[key]
         if not bucket:
-            del self._expiring[tx.expiry_height]
+            del self._expiring[expiry_height]
         self._bytes -= len(tx.raw)
 
     def check_invariants(self) -> None:

@@ -18,6 +18,5 @@ class Overlay:
         self.writes: Writes = {} if writes is None else writes
 
     def get(self, key: bytes, /) -> bytes | None:
-        if key in self.writes:
-            return self.writes[key]
-        return self.base.get(key)
+        writes = self.writes
+        return writes[key] if key in writes else self.base.get(key)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from typing import Any
 
 from chain.kv import Reader
 from chain.store import STATE
 
 DEFAULT_VALUES = 131_072
 LARGEST_BYTES = 1_024  # larger values are rare and would make the bound on their number none on memory
+_NOT_KEPT: Any = object()
 
 
 class StateCache:
@@ -23,9 +25,9 @@ class StateCache:
         self._values: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes, /) -> bytes | None:
-        values = self._values
-        if key in values:
-            return values[key]
+        found: bytes | None = self._values.get(key, _NOT_KEPT)
+        if found is not _NOT_KEPT:
+            return found
         value = self._kv_get(STATE + key)
         self._keep(key, value)
         return value

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from struct import Struct
 
@@ -79,7 +79,7 @@ class StateTree:
         changes = _sorted_changes(writes)
         if not changes:
             return TreeChange(self.root, self.root, [], [], [])
-        return self._ascend(self._descend(changes))
+        return self._walk(changes)
 
     def adopt(self, change: TreeChange) -> None:
         """Moves to the planned version, once its puts and deletes are in the store."""
@@ -117,71 +117,73 @@ class StateTree:
             self._cache.put(key, stored)
         return stored
 
-    def _descend(self, changes: list[_Change]) -> list[_Node]:
-        """Opens every node on the way of a changed key and puts the records in their places.
+    def _walk(self, changes: list[_Change]) -> TreeChange:
+        """Puts the records in their places and closes every node once, as soon as nothing more comes below it.
 
         The keys are taken in their order, so that each goes on from the deepest open node that it shares with the one
-        before. Returns the nodes, parents before children.
+        before, and a node is packed and hashed while the processor still has it at hand.
         """
-        top = _Node(b"", None if self.root == ZERO_HASH else self._load(b""), None)
-        nodes = [top]
-        opened = [top]  # from the root down; opened[d] stands at depth d
+        after = TreeChange(self.root, self.root, [], [], [])
+        node = _Node(b"", None if self.root == ZERO_HASH else self._load(b""), None)
         start, count = 0, len(changes)
         while start < count:
             change = changes[start]
             way = change[1]
-            node = opened[-1]
             while not way.startswith(node.path):
-                opened.pop()
-                node = opened[-1]
+                node = self._close(node, after)
             depth = len(node.path)
-            while node.has_child(way[depth]):
+            slot = way[depth]
+            while node.has_child(slot):
                 depth += 1
                 path = way[:depth]
                 node = _Node(path, self._load(path), node)
-                nodes.append(node)
-                opened.append(node)
-            slot, stop = way[depth], start + 1
-            below = way[: depth + 1]
-            while stop < count and changes[stop][1].startswith(below):
+                slot = way[depth]
+            stop = start + 1
+            if stop < count and changes[stop][1].startswith(way[: depth + 1]):
                 stop += 1
-            if stop - start > 1 or not node.replace_record(slot, change):
-                child = _change_group(node, slot, changes[start:stop])
-                if child is not None:  # in which the same changes are still to be made
-                    nodes.append(child)
-                    opened.append(child)
-                    continue
-            start = stop
-        return nodes
-
-    def _ascend(self, nodes: list[_Node]) -> TreeChange:
-        """Hashes every changed node once, children before parents; what has shrunk to a group goes into its parent."""
-        puts: list[tuple[bytes, bytes]] = []
-        deletes: list[bytes] = []
-        undo: list[tuple[bytes, bytes | None]] = []
-        root = self.root
-        for node in reversed(nodes):
-            packed = node.packed()
-            stored = node.stored
-            if packed == stored:
+                while stop < count and changes[stop][1].startswith(way[: depth + 1]):
+                    stop += 1
+            elif node.replace_record(slot, change):
+                start = stop
                 continue
-            key, parent = self._prefix + node.path, node.parent
-            if parent is None:
-                root = node.subtree_hash()
-                is_kept = node.occupied != 0
-            elif node.is_small():
-                parent.set_group(node.path[-1], packed[_RECORDS_AT:], node.subtree_hash())
-                is_kept = False
+            child = _change_group(node, slot, changes[start:stop])
+            if child is None:
+                start = stop
             else:
-                parent.set_child(node.path[-1], sha256(packed[_HEAD_BYTES:_RECORDS_AT]).digest())
-                is_kept = True
-            if is_kept:
-                puts.append((key, packed))
-            elif stored is not None:
-                deletes.append(key)
-            if is_kept or stored is not None:
-                undo.append((key, stored))
-        return TreeChange(self.root, root, puts, deletes, undo)
+                node = child  # in which the same changes are still to be made
+        while node.parent is not None:
+            node = self._close(node, after)
+        return self._close_top(node, after)
+
+    def _close(self, node: _Node, after: TreeChange) -> _Node:
+        """Hashes a node below which all is done; what has shrunk to a group goes into its parent, which is returned."""
+        parent, stored = node.parent, node.stored
+        assert parent is not None
+        packed = node.packed()
+        if packed == stored:
+            return parent
+        key, slot = self._prefix + node.path, node.path[-1]
+        if node.is_small():
+            parent.set_group(slot, packed[_RECORDS_AT:], node.subtree_hash())
+            if stored is not None:
+                after.deletes.append(key)
+                after.undo.append((key, stored))
+        else:
+            parent.set_child(slot, sha256(packed[_HEAD_BYTES:_RECORDS_AT]).digest())
+            after.puts.append((key, packed))
+            after.undo.append((key, stored))
+        return parent
+
+    def _close_top(self, top: _Node, after: TreeChange) -> TreeChange:
+        packed, stored = top.packed(), top.stored
+        if packed == stored or (stored is None and not top.occupied):
+            return after
+        if top.occupied:
+            after.puts.append((self._prefix, packed))
+        else:
+            after.deletes.append(self._prefix)
+        after.undo.append((self._prefix, stored))
+        return replace(after, root=top.subtree_hash())
 
 
 class _Node:
@@ -227,7 +229,7 @@ class _Node:
             return False
         buf = self.buf
         below = counts & (1 << 2 * slot) - 1
-        start = _RECORDS_AT + ((below & _ONES).bit_count() + 2 * (below & _TWOS).bit_count()) * _RECORD_BYTES
+        start = _RECORDS_AT + (below.bit_count() + (below & _TWOS).bit_count()) * _RECORD_BYTES
         stop = start + count * _RECORD_BYTES
         for at in range(start, stop, _RECORD_BYTES):
             if buf.startswith(key_hash, at):

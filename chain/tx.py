@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from hashlib import sha256
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from chain.hashes import TX_DOMAIN, address, digest
+from chain.hashes import ADDRESS_BYTES, TX_DOMAIN, digest
 from chain.refusal import Code, Refusal
 from gridbft.v1 import chain_pb2 as pb
 
@@ -30,8 +30,7 @@ class TxCall(NamedTuple):
     args: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Tx:
+class Tx(NamedTuple):
     """A decoded transaction beside its bytes. `key` is the digest of the whole envelope: two envelopes with one body
     (and so one id) may still differ in their signature."""
 
@@ -98,7 +97,7 @@ def decode_tx(raw: bytes, chain_id: str, key: bytes | None = None) -> tuple[Tx, 
     sender, nonce, expiry_height, gas_limit = body.sender, body.nonce, body.expiry_height, body.gas_limit
     if body.chain_id != chain_id:
         return Refusal(Code.WRONG_CHAIN, f"this network is {chain_id!r}, not {body.chain_id[:80]!r}: sign for this one")
-    if sender != address(public_key):
+    if sender != sha256(public_key).digest()[:ADDRESS_BYTES]:  # chain.hashes.address, for every transaction
         return Refusal(Code.WRONG_SENDER, "the sender must be the address of the envelope's public key")
     if nonce > MAX_UINT63 or expiry_height > MAX_UINT63 or gas_limit > MAX_UINT63:
         return Refusal(Code.MALFORMED, "nonce, expiry height and gas limit must be below 2^63")
@@ -110,7 +109,7 @@ def decode_tx(raw: bytes, chain_id: str, key: bytes | None = None) -> tuple[Tx, 
     for contract, function, _ in calls:
         if len(contract) > MAX_NAME_BYTES or len(function) > MAX_NAME_BYTES:
             return Refusal(Code.MALFORMED, f"names of contracts and functions have at most {MAX_NAME_BYTES} characters")
-    tx = Tx(digest(signed), key or digest(raw), raw, sender.hex(), nonce, expiry_height, gas_limit, calls)
+    tx = Tx(sha256(signed).digest(), key or digest(raw), raw, sender.hex(), nonce, expiry_height, gas_limit, calls)
     return tx, SignedBytes(public_key, TX_DOMAIN + signed, signature)
 
 

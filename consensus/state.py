@@ -173,3 +173,28 @@ def new_height(
         precommit_timer=False,
         decided=None,
     )
+
+
+def find_voice(
+    followed: State, me: ValidatorId, restored: LockRecord | None, first_round: Round, own: tuple[Proposal, ...] = ()
+) -> State:
+    """A height that was followed in silence, before Begin: nothing that was heard of it is forgotten, and whatever `me` said
+    is known before the first rule applies. own: what `me` proposed before. first_round: not below one in which it spoke."""
+    setup = followed.setup
+    fresh = new_height(setup.height, setup.validators, setup.proposers, me, setup.params, restored, first_round)
+    rounds = dict(followed.rounds)
+    for round_, proof in fresh.rounds.items():
+        rounds[round_] = replace(followed.at(round_), prevotes=_filled_up(proof.prevotes, followed, round_))
+    for proposal in own:
+        held = rounds.get(proposal.round, setup.nothing)
+        if held.proposal is None:
+            rounds[proposal.round] = replace(held, proposal=SeenProposal(proposal, timely=False))
+    return replace(fresh, rounds=rounds, ahead=followed.ahead, verdicts=followed.verdicts)
+
+
+def _filled_up(proof: Tally, followed: State, round_: Round) -> Tally:
+    """A proof counts as it stands; beside it the prevotes of everybody else."""
+    for index, vote in enumerate(followed.at(round_).prevotes.votes):
+        if vote is not None and proof.votes[index] is None:
+            proof = proof.add(index, vote, followed.validators.validators[index].power)
+    return proof

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from hashlib import sha256 as _sha256
 from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
+from contracts.runtime import columns as _columns
 from contracts.runtime.errors import ContractError
 
 __all__ = [
@@ -28,11 +29,16 @@ __all__ = [
     "Value",
     "address_of",
     "call",
+    "column_above",
+    "column_sum",
+    "column_value",
+    "column_values",
     "ctx",
     "ed25519_verify",
     "emit",
     "export",
     "fail",
+    "pack_column",
     "replace",
     "require",
     "sha256",
@@ -220,3 +226,27 @@ def address_of(public_key: bytes) -> str:
 def ed25519_verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether the signature holds; keys and signatures of a wrong length do not. The verifier comes from the runtime's owner."""
     return _frame().verify(public_key, message, signature)
+
+
+def pack_column(values: list[int]) -> bytes:
+    """A column: each number in 4 bytes, unsigned, little-endian; at most 1,024 of them, each from 0 to 4,294,967,295."""
+    return _columns.packed(list(values))
+
+
+def column_values(column: bytes) -> list[int]:
+    """The numbers of a column. Bytes that are no whole number of numbers are VALUE_ERROR, here and below."""
+    return list(_columns.values_of(_columns.require_column(column)))
+
+
+def column_value(column: bytes, place: int) -> int:
+    """The number at a place, which counts from 0; beyond the end is INDEX_ERROR."""
+    return _columns.value_at(_columns.require_column(column), place)
+
+
+def column_sum(column: bytes) -> int:
+    return sum(_columns.values_of(_columns.require_column(column)))
+
+
+def column_above(column: bytes, limits: bytes) -> list[int]:
+    """The places where a number exceeds its limit. `limits` is a column of the same length, or of one number for all."""
+    return _columns.above(_columns.require_column(column), _columns.require_column(limits))

@@ -21,7 +21,7 @@ from contracts.runtime.deploy import deploy_writes
 from contracts.runtime.engine import MeteredRuntime
 
 HEAD = """from contracts.host import Any, Map, NamedTuple, Value, address_of, call, ctx, ed25519_verify, emit, export, fail
-from contracts.host import replace, require, sha256, view
+from contracts.host import column_above, column_sum, column_value, column_values, pack_column, replace, require, sha256, view
 Point = NamedTuple("Point", [("x", int), ("label", str)])
 Wide = NamedTuple("Wide", [("a", int), ("b", str), ("c", int), ("d", str), ("e", int), ("g", str), ("h", int), ("i", str)])
 counts: Map[str, int] = Map("counts")
@@ -138,6 +138,30 @@ LOOPS: list[tuple[str, str, str]] = [
     ("sort lists", "s = [[1, 1, 1, i * 7919 % 1009] for i in range(300)]", "y = sorted(s)"),
     ("sort small", "s = [2, 1]", "y = sorted(s)"),
     ("call own function", "", "y = helper(n)"),
+    ("column sum", "s = pack_column([i for i in range(1000)])", "y = column_sum(s)"),
+    ("column sum, small", "s = pack_column([1])", "y = column_sum(s)"),
+    ("column value", "s = pack_column([i for i in range(1000)])", "y = column_value(s, 999)"),
+    ("column values", "s = pack_column([2 ** 31 + i for i in range(1000)])", "y = column_values(s)"),
+    ("column values, small", "s = pack_column([1])", "y = column_values(s)"),
+    (
+        "column above one limit",
+        "s = pack_column([2 ** 31 + i for i in range(1000)])\nt = pack_column([2 ** 32 - 1])",
+        "y = column_above(s, t)",
+    ),
+    (
+        "column above one limit, all",
+        "s = pack_column([2 ** 31 + i for i in range(1000)])\nt = pack_column([0])",
+        "y = column_above(s, t)",
+    ),
+    ("column above limits", "s = pack_column([2 ** 31 + i for i in range(1000)])", "y = column_above(s, s)"),
+    (
+        "column above limits, all",
+        "s = pack_column([2 ** 31 + i for i in range(1000)])\nt = pack_column([i for i in range(1000)])",
+        "y = column_above(s, t)",
+    ),
+    ("column above, small", "s = pack_column([1])", "y = column_above(s, s)"),
+    ("pack column", "s = [2 ** 31 + i for i in range(1000)]", "y = pack_column(s)"),
+    ("pack column, small", "s = [1]", "y = pack_column(s)"),
     ("make record", "", "y = Point(n, 'a')"),
     ("record from function", "", "y = wrap(n, 'a')"),
     ("record field", "p = Point(1, 'a')", "y = p.x"),

@@ -87,6 +87,8 @@ class DayBook:
     meter_operator: str
     participants: dict[str, str] = field(default_factory=dict)  # account -> registered name
     meters: set[str] = field(default_factory=set)
+    rosters: dict[bytes, int] = field(default_factory=dict)  # hash of the meters -> roster, of the day's meter operator
+    roster_count: int = 0  # of everybody
     funded: set[str] = field(default_factory=set)
     carried: dict[str, int] = field(
         default_factory=dict
@@ -103,6 +105,7 @@ class DayBook:
     retired: dict[int, dict[str, int]] = field(default_factory=dict)  # slot -> owner -> Wh
     transactions: int = 0  # with at least one event of the network's set-up or of this day
     history: dict[str, dict[int, int]] = field(default_factory=dict)  # account -> slot -> export less import, settled
+    _own_rosters: set[int] = field(default_factory=set)
 
     def absorb(self, events: tuple[Event, ...]) -> None:
         """`events`: (contract, name, fields) of one final transaction."""
@@ -125,6 +128,8 @@ class DayBook:
                 return self._payments(name, f)
             case "market" | "continuous" | "bilateral" | "resort":
                 return self._market(contract, name, f)
+            case "rosters":
+                return self._rosters(name, f)
             case "metering":
                 return self._metering(name, f)
             case "balancing":
@@ -143,6 +148,15 @@ class DayBook:
         elif name == "MeterRegistered":
             self.meters.add(f["meter"])
         return name in ("ParticipantRegistered", "MeterRegistered")
+
+    def _rosters(self, name: str, f: Mapping[str, Any]) -> bool:
+        if name == "RosterOpened":
+            self.roster_count += 1
+            if f["keeper"] == self.meter_operator:
+                self._own_rosters.add(f["roster"])
+        elif name == "Enlisted" and f["roster"] in self._own_rosters and f["first_place"] == 0:
+            self.rosters[f["meters_hash"]] = f["roster"]
+        return f["roster"] in self._own_rosters
 
     def _payments(self, name: str, f: Mapping[str, Any]) -> bool:
         self.money_accounts.update(f[key] for key in ("to", "source", "account") if key in f)

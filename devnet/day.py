@@ -18,7 +18,7 @@ from devnet.bill import Bill, BillError, bills, check_bills
 from devnet.book import DayBook
 from devnet.feeder import DayData, Feeder, FeederError, parse_day, parse_feeder
 from devnet.network import NETWORK_FILE, Network, NetworkError, load_network
-from devnet.plan import Day, set_up, wave
+from devnet.plan import Day, listing, set_up, wave
 from devnet.player import DayError, Player
 from devnet.report import Money, Report, differences, show, totals
 from gridbft import Client, Wallet
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         network = _network(options.network)
-        report, made = asyncio.run(run(network, feeder, data, first, last, console))
+        report, made = asyncio.run(run(network, feeder, data, first, last, console, options.packed))
     except (NetworkError, DayError, BillError, ClientError) as error:
         _complain(error)
         return 1
@@ -92,7 +92,7 @@ def _text(path: Path) -> str:
 
 
 async def run(
-    network: Network, feeder: Feeder, data: DayData, first: int, last: int, console: Console
+    network: Network, feeder: Feeder, data: DayData, first: int, last: int, console: Console, packed: bool = False
 ) -> tuple[Report, list[Bill]]:
     """Plays what is not on the chain yet, and reads the result back. Raises DayError and what clients raise."""
     started = time.monotonic()
@@ -100,7 +100,7 @@ async def run(
     operators = {name: network.keyring.get(name) for name in ("operator", "meter-operator", "issuer")}
     wallets: dict[str, Wallet] = {**operators, **{wallet.address: wallet for wallet in participants.values()}}
     accounts = {bus: wallet.address for bus, wallet in participants.items()}
-    day = Day(feeder, data, accounts, ZONE, first, last)
+    day = Day(feeder, data, accounts, ZONE, first, last, packed)
     book = DayBook(ZONE, day.slots, operators["meter-operator"].address)
     progress = Progress(
         TextColumn("slot {task.fields[slot]}"),
@@ -123,6 +123,7 @@ async def run(
             _refuse_played_day(day, book)
             before = book.transactions
             await player.play(set_up(day, book))
+            await player.play(listing(day, book))
             for number in range(day.waves):
                 slot = min(first + number, last - 1)
                 progress.update(task, completed=number, slot=slot)
@@ -233,6 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--feeder", type=Path, default=DATA, metavar="DIR", help="folder with meters.csv and days")
     parser.add_argument("--day", default=DEFAULT_DAY, metavar="CSV", help=f"a day of it (default {DEFAULT_DAY})")
     parser.add_argument("--slots", type=_slots, metavar="FIRST:LAST", help="play a part of the day only")
+    parser.add_argument("--packed", action="store_true", help="send readings as columns by a roster, not one by one")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
     parser.add_argument("--network", type=Path, metavar="FILE", help="network file (default .devnet/network.json)")
     return parser

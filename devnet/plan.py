@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from contracts.energy.rosters import hash_of
 from devnet.book import Certificate, DayBook
 from devnet.feeder import DayData, Feeder, Site
 from devnet.forecast import forecast_wh, imbalance_price, order_for
+from gridbft.readings import columns
 
 STAGES = 5
 FUNDS_MICROS = 2_000_000_000  # what each participant deposits: 2,000 units of the currency
@@ -47,6 +49,7 @@ class Day:
     zone: str
     first: int  # index of the first slot to play
     last: int  # and of the one after the last
+    packed: bool = False  # readings come as columns
 
     @property
     def slots(self) -> range:
@@ -77,6 +80,18 @@ def set_up(day: Day, book: DayBook) -> list[Step]:
     ]
 
 
+def listing(day: Day, book: DayBook) -> list[Step]:
+    """Puts the day's meters on a roster of their own, once all are registered; nothing where readings come singly.
+
+    If somebody else opens one at the same moment the number is theirs, this is refused, and the day has to be begun again.
+    """
+    codes = [meter.code for meter in day.data.meters]
+    if not day.packed or hash_of(codes) in book.rosters:
+        return []
+    calls = (("rosters", "open_roster", ()), ("rosters", "enlist", (book.roster_count + 1, codes)))
+    return [Step("meter-operator", calls, 50_000_000)]
+
+
 def wave(day: Day, book: DayBook, number: int) -> list[Step]:
     """The transactions of a wave, which depend on final ones only."""
     steps: list[Step] = []
@@ -104,6 +119,9 @@ def gate_and_metering(day: Day, book: DayBook, slot: int) -> Iterator[Step]:
         yield Step("operator", (("market", "clear", (day.zone, slot)),), 50_000_000)
     rows = readings(day, slot)
     done = book.metered[slot].reading_count if slot in book.metered else 0
+    if day.packed and done == 0:
+        yield Step("meter-operator", (("metering", "submit_packed", packed_readings(day, book, slot)),), 100_000_000)
+        return
     for start in range(done, len(rows), MAX_READINGS):
         batch = rows[start : start + MAX_READINGS]
         yield Step("meter-operator", (("metering", "submit", (batch,)),), 100_000_000)
@@ -116,6 +134,13 @@ def readings(day: Day, slot: int) -> list[tuple[str, int, int, int, str]]:
         (meter.code, slot, 0 if meter.exports else wh, wh if meter.exports else 0, "DIRECT")
         for meter, wh in zip(day.data.meters, energy, strict=True)
     ]
+
+
+def packed_readings(day: Day, book: DayBook, slot: int) -> tuple[Any, ...]:
+    """The arguments of `submit_packed` for all meters of the day."""
+    codes = [meter.code for meter in day.data.meters]
+    pairs = {code: (import_wh, export_wh) for code, _, import_wh, export_wh, _ in readings(day, slot)}
+    return book.rosters[hash_of(codes)], slot, 0, *columns(codes, pairs)
 
 
 def settlement(day: Day, book: DayBook, slot: int) -> Iterator[Step]:

@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from chain.tx import tx_id
+from contracts.energy.rosters import PAGE
 from gridbft.client import Client
 from gridbft.errors import VerificationError
 from gridbft.records import BlockEvents
@@ -87,3 +88,10 @@ async def blocks(
                 return
     finally:
         await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def pages_with(client: Client, meters: Iterable[str]) -> dict[int, list[str]]:
+    """The pages of rosters on which any of the meters has a place, each with all of its meters."""
+    places = await client.query("rosters", "places_of", list(meters))
+    numbers = sorted({place // PAGE for own in places for place in own})
+    return {number: await client.query("rosters", "meters_of", number) for number in numbers}

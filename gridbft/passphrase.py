@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gridbft.errors import WalletError
-from gridbft.sealing import MAX_PASSPHRASE_BYTES
+from gridbft.sealing import MAX_PASSPHRASE_BYTES, Passphrase, words_of
 
 VARIABLE = "GRIDBFT_PASSPHRASE"
 FILE_VARIABLE = "GRIDBFT_PASSPHRASE_FILE"
@@ -28,6 +28,18 @@ def read_passphrase(path: Path) -> str:
         raise WalletError(f"passphrase file {path} is not UTF-8 text") from error
     if not words:
         raise WalletError(f"passphrase file {path} has no passphrase in its first line")
+    return words
+
+
+def asked_once(passphrase: Passphrase) -> Callable[[str], str]:
+    """For several keys under one passphrase: who gives the words is asked for the first of them only."""
+    known: list[str] = []
+
+    def words(what: str) -> str:
+        if not known:
+            known.append(words_of(passphrase, what))
+        return known[0]
+
     return words
 
 

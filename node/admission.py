@@ -22,11 +22,14 @@ from chain.wire import decode_commit, proposal_from_wire, vote_from_wire
 from consensus.signbytes import proposal_sign_bytes, vote_sign_bytes
 from consensus.state import Step
 from consensus.types import Commit, Height, Proposal, ValidatorSet, Vote
+from gridbft.v1 import chain_pb2 as chain_pb
 from gridbft.v1 import peer_pb2 as pb
 from node.ed25519 import verify_in
 from node.events import (
     BlocksReceived,
     EvidenceReceived,
+    Memory,
+    MemoryReceived,
     PeerId,
     PeerState,
     ProposalReceived,
@@ -39,12 +42,14 @@ from node.stages import PROCESS
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 MAX_TXS = 4_000  # in one message
 MAX_VOTES = 4_096
+MAX_PROPOSALS = 64  # of one validator at one height, as many as rounds are remembered
 MAX_BITMAP_BYTES = 128  # one bit for each of at most 1,024 validators
 MAX_SERVED_BLOCKS = 50
 MAX_SERVED_BYTES = 4 * 1024 * 1024
 MAX_STEP = max(Step)
 RECENT_TXS = 20_000
-RECENT_TX_BYTES = 64 * 1024 * 1024  # the largest ones would otherwise take gigabytes, and any client may send them
+# The largest ones would otherwise take gigabytes, and any client may send them. Each holds its bytes twice (its calls are copies).
+RECENT_TX_BYTES = 16 * 1024 * 1024
 RECENT_VOTES = 8_192
 
 BAD_SIGNATURE = Refusal(Code.BAD_SIGNATURE, "the signature is not right for this body and key: sign it again")
@@ -65,7 +70,9 @@ class HeightRange:
     last: int
 
 
-Admitted = EvidenceReceived | TxsReceived | VotesReceived | ProposalReceived | StatusReceived | BlocksReceived
+Admitted = (
+    EvidenceReceived | TxsReceived | VotesReceived | MemoryReceived | ProposalReceived | StatusReceived | BlocksReceived
+)
 Validators = Callable[[int], ValidatorSet | None]
 """Who may vote at a height; None where that is not known now."""
 
@@ -158,8 +165,19 @@ class Door:
             return Fault("bytes that are no message")
         return message
 
-    async def votes(self, peer: PeerId, batch: pb.VoteBatch) -> VotesReceived | Fault:
+    async def votes(self, peer: PeerId, batch: pb.VoteBatch) -> VotesReceived | MemoryReceived | Fault:
         """Votes of validators that are not known at their height are left out: whether they are, one cannot tell yet."""
+        votes = await self._known_votes(batch)
+        if isinstance(votes, Fault):
+            return votes
+        if not batch.recalled_height:
+            return VotesReceived(peer, votes)
+        proposals = await self._known_proposals(batch.recalled_proposals)
+        if isinstance(proposals, Fault):
+            return proposals
+        return MemoryReceived(peer, Memory(Height(batch.recalled_height), votes, proposals))
+
+    async def _known_votes(self, batch: pb.VoteBatch) -> tuple[Vote, ...] | Fault:
         if len(batch.votes) > MAX_VOTES:
             return Fault(f"{len(batch.votes)} votes in one message")
         try:
@@ -186,12 +204,18 @@ class Door:
             self._recent_votes[mark] = None
         while len(self._recent_votes) > RECENT_VOTES:
             self._recent_votes.popitem(last=False)
-        return VotesReceived(peer, tuple(kept), Height(batch.recalled_height) if batch.recalled_height else None)
+        return tuple(kept)
 
-    async def proposal(self, peer: PeerId, message: pb.ProposedBlock) -> ProposalReceived | Fault | None:
-        """None where the proposer is not known at that height. Every signature in the block is checked here."""
+    async def _known_proposals(self, wires: Sequence[chain_pb.Proposal]) -> tuple[Proposal, ...] | Fault:
+        if len(wires) > MAX_PROPOSALS:
+            return Fault(f"{len(wires)} proposals in one message")
+        checked = [await self._known_proposal(wire) for wire in wires]
+        fault = next((p for p in checked if isinstance(p, Fault)), None)
+        return fault or tuple(p for p in checked if isinstance(p, Proposal))
+
+    async def _known_proposal(self, wire: chain_pb.Proposal) -> Proposal | Fault | None:
         try:
-            proposal = proposal_from_wire(message.proposal)
+            proposal = proposal_from_wire(wire)
         except ValueError as error:
             return Fault(f"a malformed proposal: {error}")
         validators = self._validators(proposal.height)
@@ -201,6 +225,13 @@ class Door:
         signed = SignedBytes(proposer.public_key, proposal_sign_bytes(self._chain_id, proposal), proposal.signature)
         if not all(await verify_in(self._pool, [signed])):
             return Fault("a proposal with a wrong signature")
+        return proposal
+
+    async def proposal(self, peer: PeerId, message: pb.ProposedBlock) -> ProposalReceived | Fault | None:
+        """None where the proposer is not known at that height. Every signature in the block is checked here."""
+        proposal = await self._known_proposal(message.proposal)
+        if proposal is None or isinstance(proposal, Fault):
+            return proposal
         if not message.block:
             return ProposalReceived(peer, proposal, None)
         block = await self._proposed_block(proposal, message.block)

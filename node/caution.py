@@ -13,9 +13,10 @@ When the chain cannot move without us it would wait for ever (two of four wiped 
 at a silent height, under conditions that keep every decision that may have been made there:
 - the height has stood still for `patience_ms`, longer than a message can still be under way;
 - those who remember (connected, at this height, not silent themselves) have told us, after that, the lock they hold with the
-  prevotes that prove it, and every vote of ours that they know; what is left without them is no quorum, so one of them took
-  part in whatever quorum of precommits there ever was, and its lock is now ours too;
-- every other validator has spoken, so that a vote of ours that nobody holds is lost for good. One exception: a validator
+  prevotes that prove it, and every vote and proposal of ours that they know; what is left without them is no quorum, so one of
+  them took part in whatever quorum of precommits there ever was, and its lock is now ours too;
+- every other validator has told us what it knows of ours, the silent ones too, for what one of them lost another may have
+  heard since; so a message of ours that nobody holds is lost for good. One exception: a validator
   whose guard is there was most likely just away, and must not be kept from voting because another one is down now; it
   need not wait for the absent while the silent ones hold no more than a third. Should its guard be an old backup after all,
   then it may contradict what only the absent heard; that is within what the others tolerate, and evidence against it.
@@ -28,11 +29,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from consensus.events import ProposalSeen, VoteSeen
 from consensus.lock import Lock, LockRecord
 from consensus.state import State
-from consensus.types import BlockId, Height, Round, ValidatorId, ValidatorSet, Vote, VoteKind
-from node.events import PeerId, PeerState
+from consensus.types import BlockId, Height, Proposal, Round, ValidatorId, ValidatorSet, Vote, VoteKind
+from node.events import Memory, PeerId, PeerState
 
 NEAR = 1  # a guard this many heights below the one being decided is what an ordinary restart finds
 BEYOND = 1  # silent heights after the one at which nobody was ahead of us
@@ -49,7 +49,7 @@ class Caution:
     silent_to: int | None = None  # the last silent height; None: not known before enough peers said where they stand
     _height: int = 0
     _since_ms: int = 0
-    _told: dict[PeerId, tuple[Vote, ...]] = field(default_factory=dict)
+    _told: dict[PeerId, Memory] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.me is None or self.last_signed is None:
@@ -78,7 +78,8 @@ class Caution:
         level += sum(validators.power_of(p) for p, s in peers.items() if s is not None and s.height <= height)
         if not validators.is_quorum(level):
             return False
-        self.silent_to = 0 if self.last_signed + NEAR >= height else height + BEYOND
+        alone = validators.is_quorum(validators.power_of(self.me))  # nobody could ever remind it of anything
+        self.silent_to = 0 if alone or self.last_signed + NEAR >= height else height + BEYOND
         return True
 
     # --- where the chain waits for us -------------------------------------------------------------------------------
@@ -94,11 +95,11 @@ class Caution:
         self._since_ms = min(self._since_ms, now_ms)  # a clock that was set back must not stretch the patience
         return now_ms - self._since_ms
 
-    def told(self, peer: PeerId, height: int, votes: tuple[Vote, ...], now_ms: int) -> None:
+    def told(self, peer: PeerId, memory: Memory, now_ms: int) -> None:
         """A peer's whole memory of a height, as `memory_for` gives it; what came before the patience was over may be old.
         One of another height says nothing here: taken for ours it would begin the patience anew, as often as a liar likes."""
-        if height == self._height and self.is_stuck(height, now_ms):
-            self._told[peer] = votes
+        if memory.height == self._height and self.is_stuck(memory.height, now_ms):
+            self._told[peer] = memory
 
     def rejoin(self, machine: State, peers: Mapping[PeerId, PeerState | None], now_ms: int) -> Rejoin | None:
         """How to go on with the height of `machine`, if the conditions above hold; then it is silent no more."""
@@ -106,30 +107,35 @@ class Caution:
         if self.me is None or not self.is_stuck(height, now_ms) or self.me not in validators.index:
             return None
         here = {p: s for p, s in peers.items() if s is not None and s.height == height}
-        speaking = [p for p, s in here.items() if not s.silent and p in self._told]
-        remembering = sum(validators.power_of(p) for p in speaking)
+        tellers = [p for p in here if p in self._told]
+        telling = validators.power_of(self.me) + sum(map(validators.power_of, tellers))
+        remembering = sum(validators.power_of(p) for p in tellers if not here[p].silent)
         silent = validators.power_of(self.me) + sum(validators.power_of(p) for p, s in here.items() if s.silent)
-        absent = validators.total_power - remembering - silent
-        if not validators.is_quorum(remembering + silent) or validators.is_quorum(validators.total_power - remembering):
+        if not validators.is_quorum(telling) or validators.is_quorum(validators.total_power - remembering):
             return None
-        if absent and ((self.last_signed or 0) <= 0 or validators.is_third(silent)):
+        if telling < validators.total_power and ((self.last_signed or 0) <= 0 or validators.is_third(silent)):
             return None
         self.silent_to = 0
-        votes = [vote for p in speaking for vote in self._told[p]]
-        return Rejoin(newest_lock(height, validators, votes), _round(machine, self.me, votes))
+        memories = [self._told[p] for p in tellers] + [memory_for(machine, self.me)]
+        votes = [vote for memory in memories for vote in memory.votes]
+        voted = [v.round for v in votes if v.validator == self.me and v.height == height]
+        offered = [p for memory in memories for p in memory.proposals if p.proposer == self.me and p.height == height]
+        round_ = max([Round(0), machine.round, *voted, *(p.round for p in offered)])
+        return Rejoin(newest_lock(height, validators, votes), round_, tuple(dict.fromkeys(offered)))
 
 
 @dataclass(frozen=True, slots=True)
 class Rejoin:
     """`lock` is the newest one that somebody proved; `round` where to begin: where the others are, and not below a round in
-    which we spoke."""
+    which we spoke; `offered` what we proposed before."""
 
     lock: LockRecord | None
     round: Round
+    offered: tuple[Proposal, ...] = ()
 
 
-def memory_for(machine: State, asker: ValidatorId) -> tuple[Vote, ...]:
-    """What a silent validator must know of this height: the prevotes that prove the value we hold, and its own votes."""
+def memory_for(machine: State, asker: ValidatorId) -> Memory:
+    """What a silent validator must know of this height: the prevotes that prove the value we hold, and all that it said itself."""
     votes: list[Vote] = []
     if machine.valid is not None:
         votes += machine.at(machine.valid.round).prevotes.votes_for(machine.valid.block_id)
@@ -137,19 +143,8 @@ def memory_for(machine: State, asker: ValidatorId) -> tuple[Vote, ...]:
     if index is not None:
         for state in machine.rounds.values():
             votes += [v for v in (state.prevotes.votes[index], state.precommits.votes[index]) if v is not None]
-    return tuple(dict.fromkeys(votes))
-
-
-def messages_of(machine: State, round_: Round, me: ValidatorId | None) -> tuple[ProposalSeen | VoteSeen, ...]:
-    """What a machine held of a round, to feed another one with. What `me` itself said comes first: the votes of others
-    may carry the new machine into the round, and there it must not vote again."""
-    held = machine.at(round_)
-    votes = [v for tally in (held.prevotes, held.precommits) for v in tally.lacking(0)]
-    votes.sort(key=lambda v: v.validator != me)
-    own = sum(1 for v in votes if v.validator == me)
-    seen = [VoteSeen(v) for v in votes]
-    proposal = [ProposalSeen(held.proposal.proposal, held.proposal.timely)] if held.proposal else []
-    return (*seen[:own], *proposal, *seen[own:])
+    held = [state.proposal.proposal for state in machine.rounds.values() if state.proposal is not None]
+    return Memory(machine.height, tuple(dict.fromkeys(votes)), tuple(p for p in held if p.proposer == asker))
 
 
 def newest_lock(height: Height, validators: ValidatorSet, votes: Iterable[Vote]) -> LockRecord | None:
@@ -166,8 +161,3 @@ def newest_lock(height: Height, validators: ValidatorSet, votes: Iterable[Vote])
     lock = Lock(round_, block_id)
     prevotes = sorted(polls[round_, block_id].values(), key=lambda v: validators.index[v.validator])
     return LockRecord(height, lock, lock, tuple(prevotes))
-
-
-def _round(machine: State, me: ValidatorId, votes: Iterable[Vote]) -> Round:
-    own = [v.round for v in (*votes, *memory_for(machine, me)) if v.validator == me and v.height == machine.height]
-    return max(Round(0), machine.round, *own)

@@ -31,6 +31,7 @@ from node.config import ConfigError, read_config
 from node.home import Home, HomeLock
 from node.signer import GuardError, decode_guard
 from node.snapshots import SnapshotFolder
+from node.tlskey import public_digest_of_certificate, tls_key_info
 from node.walcodec import HEADER_BYTES, WalCorruptError, scan
 
 RESYNC = "stop, move db/ away and start: the node fetches the chain again; keep signer.log where it is"
@@ -108,11 +109,28 @@ def _keys(home: Home) -> Iterator[Finding]:
                 yield _wrong("node.key", "others on this machine may read it: chmod 600 it, and think of a new key")
             if genesis is not None and key.public_key not in {m.public_key.hex() for m in genesis.members}:
                 yield _fine("node.key", "no validator of the genesis: an observer, or added by governance later")
+    yield from _tls(home)
+
+
+def _tls(home: Home) -> Iterator[Finding]:
+    """The certificate, and whether tls.key is its key, without the passphrase."""
     try:
-        certificate_digest(home.tls_certificate.read_text(encoding="utf-8"))
-        home.tls_key.read_bytes()
+        certificate = home.tls_certificate.read_text(encoding="utf-8")
+        certificate_digest(certificate)
     except (OSError, UnicodeDecodeError, CertificateError) as error:
         yield _wrong("tls.crt", f"{error}: restore tls.crt and tls.key, which the other members pin")
+        return
+    try:
+        key = tls_key_info(home.tls_key)
+    except WalletError as error:
+        yield _wrong("tls.key", f"{error}: restore it from your copy of the keys; it belongs to tls.crt")
+        return
+    if key.public_digest != public_digest_of_certificate(certificate):
+        yield _wrong("tls.key", "it is not the key of tls.crt: restore both from one copy")
+    if home.tls_key.stat().st_mode & 0o077:
+        yield _wrong("tls.key", "others on this machine may read it: chmod 600 it, and think of a new one")
+    if key.kept == "unmarked":
+        yield _wrong("tls.key", f"it is not encrypted: `gridbft keys rotate --home {home.path}` encrypts it")
 
 
 def _log(home: Home) -> Iterator[Finding]:

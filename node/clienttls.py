@@ -24,21 +24,23 @@ class ClientTlsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
-    """`clients`: PEM certificates, of CAs or of the clients themselves; a client must show one that they vouch for.
-    None: no certificate is asked for."""
+    """`certificate` and `key`: files, or what they hold, in PEM: the node's own key is encrypted on the disk, so it is
+    given as it was unlocked. `clients`: PEM certificates, of CAs or of the clients themselves; a client must show one that
+    they vouch for. None: no certificate is asked for."""
 
-    certificate: Path
-    key: Path
+    certificate: Path | bytes
+    key: Path | bytes
     clients: Path | None = None
 
-    def credentials(self) -> Any:
-        """Raises ClientTlsError where a file cannot be used now."""
+    def credentials(self, accepted: Callable[[], None] = lambda: None) -> Any:
+        """`accepted` is told of each connection, from any thread. Raises ClientTlsError where a file cannot be used now."""
         held = self._texts()
 
         def again() -> Any:
             """None while the files are the same: gRPC must not replace what other sessions are starting with at that
             moment (see node/peers.py)."""
             nonlocal held
+            accepted()
             try:
                 found = self._texts()
             except ClientTlsError as error:
@@ -63,19 +65,22 @@ def _configuration(key: bytes, certificate: bytes, roots: bytes | None) -> Any:
     return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=roots)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path | bytes) -> bytes:
+    if isinstance(path, bytes):
+        return path
     try:
         return path.read_bytes()
     except OSError as error:
         raise ClientTlsError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _certificate(path: Path) -> bytes:
+def _certificate(path: Path | bytes) -> bytes:
     raw = _read(path)
     try:
         certificate_digest(raw)
     except CertificateError as error:
-        raise ClientTlsError(f"{path}: {error}") from error
+        where = path if isinstance(path, Path) else "the node's certificate"
+        raise ClientTlsError(f"{where}: {error}") from error
     return raw
 
 

@@ -23,7 +23,7 @@ client_address = {client_address}   # host:port where clients connect (gRPC; in 
 peer_address = {peer_address}     # host:port where the other validators connect (mutual TLS, pinned certificates)
 metrics_address = ""               # host:port for Prometheus, like "127.0.0.1:7301"; who reaches it can read it; "": off
 observer = false                   # true: never votes, even where the chain counts this key among its validators
-passphrase_file = ""               # unlocks node.key: a file whose first line is the passphrase; "": environment or prompt
+passphrase_file = ""               # unlocks node.key and tls.key: a file with the passphrase in line 1; "": environment or prompt
 signer = ""                        # "unix:/path": the key and its guard are in the process `gridbft signer`; "": in this one
 
 [clients]

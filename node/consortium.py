@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from cryptography import x509
 
-from chain.genesis import ChainParams, Genesis, GenesisCall, Member, build_genesis
+from chain.genesis import ChainParams, Genesis, GenesisCall, Member, build_genesis, dump_genesis
 from chain.ledger import Ledger
 from chain.memory import MemoryKV
 from consensus.types import ValidatorSet
@@ -39,6 +40,12 @@ class Examined:
     @property
     def is_usable(self) -> bool:
         return not any(f.is_fault for f in self.findings)
+
+
+def genesis_hash(genesis: Genesis) -> bytes:
+    """SHA-256 (32 bytes) of the file as `gridbft genesis build` writes it: what sha256sum says of it. The chain id ends in 64
+    bits of a digest, which is for people; this is for fetching the file from somebody who is not trusted."""
+    return sha256(dump_genesis(genesis).encode()).digest()
 
 
 def put_together(

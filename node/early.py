@@ -1,4 +1,4 @@
-"""Messages for the next height, kept within bounds until this node gets there."""
+"""Messages that cannot be counted yet, kept within bounds: of the next height, or of this one before it may begin."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EarlyMessages:
         del kept[:-PROPOSALS_OF_A_PEER]
 
     def of_height(self, height: int) -> list[ProposalReceived | VotesReceived]:
-        """Hands out everything kept for this height, proposals first, and forgets all."""
+        """Hands out everything kept for this height, proposals first, and forgets it and what was before."""
         proposals = [
             ProposalReceived(peer, proposal, block)
             for peer, kept in self._proposals.items()
@@ -38,5 +38,8 @@ class EarlyMessages:
         votes = [
             VotesReceived(peer, tuple(v for v in kept if v.height == height)) for peer, kept in self._votes.items()
         ]
-        self._votes, self._proposals = {}, {}
+        self._votes = {peer: [v for v in kept if v.height > height] for peer, kept in self._votes.items()}
+        self._proposals = {
+            peer: [(p, b) for p, b in kept if p.height > height] for peer, kept in self._proposals.items()
+        }
         return [*proposals, *votes]

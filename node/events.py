@@ -58,6 +58,16 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """All that one node knows of a height and a silent validator must: what that validator itself said, and the prevotes that
+    prove the value the others hold."""
+
+    height: Height
+    votes: tuple[Vote, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TxsReceived:
     """Verified transactions from a client (`request` names whom to answer) or from a peer."""
 
@@ -75,11 +85,14 @@ class ProposalReceived:
 
 @dataclass(frozen=True, slots=True)
 class VotesReceived:
-    """`recalled`: these are all that the peer, which holds more of this height, must tell a silent validator."""
-
     peer: PeerId
     votes: tuple[Vote, ...]
-    recalled: Height | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReceived:
+    peer: PeerId
+    memory: Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +160,7 @@ Event = (
     | TxsReceived
     | ProposalReceived
     | VotesReceived
+    | MemoryReceived
     | EvidenceReceived
     | PeerUp
     | PeerDown
@@ -229,7 +243,12 @@ class SendProposal:
 class SendVotes:
     to: PeerId | None
     votes: tuple[Vote, ...]
-    recalled: Height | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendMemory:
+    to: PeerId
+    memory: Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +316,7 @@ Effect = (
     | SendTxs
     | SendProposal
     | SendVotes
+    | SendMemory
     | SendStatus
     | SendEvidence
     | RequestBlocks

@@ -23,6 +23,7 @@ from chain.refusal import Code
 from gridbft.v1 import client_pb2
 from node.allowance import Account, Accounts, ClientLimits, Rota
 from node.certs import CertificateError, certificate_digest
+from node.connections import Connections
 
 PATIENCE_SECONDS = 2.0  # longer debts end in a refusal
 HELD_SECONDS = 20.0  # and that comes late, so that asking again and again is no use
@@ -42,9 +43,13 @@ log = structlog.get_logger("clients")
 
 
 class Gate(_Interceptor):
-    """Stands before every handler of the client port; `refused` counts requests that ended here, by limit."""
+    """Stands before every handler of the client port; `refused` counts requests that ended here, by limit. `connections`
+    are those of a port with TLS, and hear of each call."""
 
-    def __init__(self, limits: ClientLimits, pinned: Pinned = lambda: None) -> None:
+    def __init__(
+        self, limits: ClientLimits, pinned: Pinned = lambda: None, connections: Connections | None = None
+    ) -> None:
+        self._connections = connections
         self._accounts = Accounts(limits)
         self._limits = limits
         self._pinned = pinned
@@ -149,6 +154,8 @@ class Gate(_Interceptor):
 
     async def _account(self, context: Any) -> tuple[Account, str]:
         """The caller's, once it is let in at all."""
+        if self._connections is not None:
+            self._connections.called(context.peer(), _now())
         pinned = self._pinned()
         certificate = _certificate(context)
         if pinned is not None and certificate not in pinned:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from chain.genesis import Genesis, GenesisError, Member, load_genesis
 from gridbft.errors import WalletError
-from gridbft.passphrase import find_passphrase
+from gridbft.passphrase import asked_once, find_passphrase
 from gridbft.sealing import Passphrase
 from gridbft.wallet import Wallet
 from node.certs import CertificateError, TlsIdentity, certificate_digest
 from node.config import Config, read_config
 from node.remotesigner import SCHEME, RemoteKey, RemoteSigner, SignerLostError, recall, remember
+from node.tlskey import load_tls_key, public_digest_of_certificate, tls_key_info
 
 
 class HomeError(Exception):
@@ -41,6 +42,7 @@ class Home:
 
     @property
     def tls_key(self) -> Path:
+        """The key of `tls_certificate`, as `node.tlskey` saves one (0600)."""
         return self.path / "tls.key"
 
     @property
@@ -110,42 +112,47 @@ class HomeLock:
         os.close(self._descriptor)
 
 
-def write_secret(path: Path, text: str) -> None:
-    """A new file that only its owner can read. Raises FileExistsError rather than overwrite one."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
 def load_home(path: Path, unlock: Callable[[Path | None], Passphrase] = find_passphrase) -> LoadedHome:
     """Reads and checks a home. Raises HomeError or ConfigError.
 
-    `unlock` is given the passphrase file that the configuration names, and says where the words come from."""
+    `unlock` is given the passphrase file that the configuration names, and says where the words come from: one passphrase
+    for the consensus key and the TLS key."""
     home = Home(path)
     if not home.config.is_file():
         raise HomeError(f"{path} is no node's home: it has no config.toml; make one with `gridbft init`")
     config = read_config(home.config)
     genesis = _genesis(home)
-    tls = TlsIdentity(_text(home.tls_certificate), _text(home.tls_key))
+    words = asked_once(unlock(_beside(home, config.passphrase_file)))
+    certificate = _text(home.tls_certificate)
     wallet: Wallet | RemoteKey
     remote: RemoteSigner | None = None
     if config.signer:
-        remote, wallet = _remote_key(home, config.signer, genesis.chain_id, tls)
+        remote, wallet = _remote_key(home, config.signer, genesis.chain_id, certificate)
     else:
         try:
-            wallet = Wallet.load(home.key, unlock(_beside(home, config.passphrase_file)))
+            wallet = Wallet.load(home.key, words)
         except WalletError as error:
             raise HomeError(str(error)) from error
     member = next((m for m in genesis.members if m.public_key == wallet.public_key), None)
-    _check_certificates(home, genesis, member, tls)
+    _check_certificates(home, genesis, member, certificate)
+    tls = TlsIdentity(certificate, _tls_key(home, certificate, words))
     return LoadedHome(home, config, genesis, wallet, tls, member, remote)
 
 
-def _remote_key(home: Home, where: str, chain_id: str, tls: TlsIdentity) -> tuple[RemoteSigner, RemoteKey]:
+def _tls_key(home: Home, certificate: str, words: Callable[[str], str]) -> str:
+    try:
+        if tls_key_info(home.tls_key).public_digest != public_digest_of_certificate(certificate):
+            raise HomeError(f"{home.tls_key} is not the key of {home.tls_certificate}: restore both from one copy")
+        return load_tls_key(home.tls_key, words)
+    except WalletError as error:
+        raise HomeError(str(error)) from error
+
+
+def _remote_key(home: Home, where: str, chain_id: str, pem: str) -> tuple[RemoteSigner, RemoteKey]:
     """From the signer, or from what it said before: a node starts and follows while its signer is away."""
     path = home.path / where.removeprefix(SCHEME)
     try:
-        certificate = certificate_digest(tls.certificate)
+        certificate = certificate_digest(pem)
     except CertificateError as error:
         raise HomeError(f"{home.tls_certificate}: {error}") from error
     known = recall(home.remote_key, chain_id, certificate)
@@ -179,14 +186,14 @@ def _text(path: Path) -> str:
         raise HomeError(f"{path} cannot be read: {error}") from error
 
 
-def _check_certificates(home: Home, genesis: Genesis, member: Member | None, tls: TlsIdentity) -> None:
+def _check_certificates(home: Home, genesis: Genesis, member: Member | None, certificate: str) -> None:
     for other in genesis.members:
         try:
             certificate_digest(other.certificate)
         except CertificateError as error:
             raise HomeError(f"{home.genesis}: the certificate of {other.name} is damaged: {error}") from error
     try:
-        own = certificate_digest(tls.certificate)
+        own = certificate_digest(certificate)
     except CertificateError as error:
         raise HomeError(f"{home.tls_certificate}: {error}") from error
     if member is not None and certificate_digest(member.certificate) != own:

@@ -32,6 +32,7 @@ from node.events import (
     Report,
     RequestBlocks,
     SendEvidence,
+    SendMemory,
     SendProposal,
     SendStatus,
     SendTxs,
@@ -194,7 +195,15 @@ class Host:
 
     def _carry_out(self, effect: Effect) -> Signed | SignRefused | None:
         match effect:
-            case SendVotes() | SendProposal() | SendStatus() | SendTxs() | SendEvidence() | RequestBlocks():
+            case (
+                SendVotes()
+                | SendMemory()
+                | SendProposal()
+                | SendStatus()
+                | SendTxs()
+                | SendEvidence()
+                | RequestBlocks()
+            ):
                 self._outgoing.add(effect)
             case Persist(records):
                 with PROCESS.measured("store"):

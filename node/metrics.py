@@ -18,6 +18,7 @@ from chain.system import EVIDENCE_COUNT
 from consensus.proposer import GOOD
 from consensus.types import CommitStatus, ValidatorId
 from gridbft.v1 import client_pb2
+from node.connections import Connections
 from node.home import Home
 from node.host import Host
 from node.meters import Histogram
@@ -71,6 +72,18 @@ CATALOGUE = (
     Entry("gridbft_peers_connected", "gauge", "Other members with a stream."),
     Entry("gridbft_peer_connected", "gauge", "1 with a stream, else 0.", ("peer",)),
     Entry("gridbft_peer_height", "gauge", "The last height that the peer said it holds.", ("peer",)),
+    Entry(
+        "gridbft_tls_connections_total",
+        "counter",
+        "Connections that came to a port with TLS (peers, clients), counted before the handshake.",
+        ("port",),
+    ),
+    Entry(
+        "gridbft_tls_connections_without_call_total",
+        "counter",
+        "At least so many of them were refused by TLS, no TLS at all, or given up before a call; starting members make a few.",
+        ("port",),
+    ),
     Entry(
         "gridbft_strangers_refused_total",
         "counter",
@@ -151,6 +164,7 @@ class Outside:
     version: str
     peers: Iterable[client_pb2.PeerInfo]
     strangers: int
+    connections: dict[str, Connections]  # by port
     refused: dict[str, int]
     dropped_txs: int
     disk: Disk
@@ -252,6 +266,10 @@ def _peer_values(outside: Outside) -> dict[str, list[Sample]]:
         "gridbft_peers_connected": _one(sum(p.connected for p in peers)),
         "gridbft_peer_connected": [((p.name,), float(p.connected)) for p in peers],
         "gridbft_peer_height": [((p.name,), float(p.height)) for p in peers],
+        "gridbft_tls_connections_total": [((p,), float(c.total)) for p, c in outside.connections.items()],
+        "gridbft_tls_connections_without_call_total": [
+            ((p,), float(c.without_call)) for p, c in outside.connections.items()
+        ],
         "gridbft_strangers_refused_total": _one(outside.strangers),
         "gridbft_client_requests_refused_total": [((k,), float(v)) for k, v in sorted(outside.refused.items())],
         "gridbft_transactions_dropped_total": _one(outside.dropped_txs),

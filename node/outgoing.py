@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from chain.wire import proposal_to_wire, vote_to_wire
-from consensus.types import Height, Vote
+from consensus.types import Vote
 from gridbft.v1 import peer_pb2 as pb
-from node.events import PeerId, PeerState, RequestBlocks, SendEvidence, SendProposal, SendStatus, SendTxs, SendVotes
+from node.events import (
+    Memory,
+    PeerId,
+    PeerState,
+    RequestBlocks,
+    SendEvidence,
+    SendMemory,
+    SendProposal,
+    SendStatus,
+    SendTxs,
+    SendVotes,
+)
 from node.outbox import Lane
 
 TXS_PER_MESSAGE = 2_000
@@ -15,7 +26,7 @@ TX_BYTES_PER_MESSAGE = 512 * 1024
 VOTES_PER_MESSAGE = 1_024
 
 Send = Callable[[PeerId | None, Lane, bytes], None]
-Sending = SendEvidence | SendTxs | SendProposal | SendVotes | SendStatus | RequestBlocks
+Sending = SendEvidence | SendTxs | SendProposal | SendVotes | SendMemory | SendStatus | RequestBlocks
 
 
 class Outgoing:
@@ -24,7 +35,7 @@ class Outgoing:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._votes: dict[PeerId | None, list[Vote]] = {}
-        self._recalled: dict[tuple[PeerId | None, Height | None], tuple[Vote, ...]] = {}
+        self._memories: dict[PeerId, Memory] = {}
         self._proposals: dict[tuple[PeerId | None, bytes], SendProposal] = {}
         self._statuses: dict[PeerId | None, PeerState] = {}
         self._requests: list[RequestBlocks] = []
@@ -32,10 +43,10 @@ class Outgoing:
 
     def add(self, effect: Sending) -> None:
         match effect:
-            case SendVotes(to, votes, None):
+            case SendVotes(to, votes):
                 self._votes.setdefault(to, []).extend(votes)
-            case SendVotes(to, votes, recalled):
-                self._recalled[to, recalled] = votes
+            case SendMemory(asker, memory):
+                self._memories[asker] = memory
             case SendProposal(to, proposal, _):
                 self._proposals[to, proposal.signature] = effect
             case SendStatus(to, state):
@@ -51,10 +62,10 @@ class Outgoing:
     def flush(self) -> None:
         if self._votes:
             self._flush_votes()
-        if self._recalled:
-            self._flush_recalled()
         if self._proposals:
             self._flush_proposals()
+        if self._memories:
+            self._flush_memories()
         if self._requests:
             self._flush_requests()
         if self._statuses:
@@ -69,11 +80,15 @@ class Outgoing:
                 batch = pb.VoteBatch(votes=[vote_to_wire(v) for v in votes[at : at + VOTES_PER_MESSAGE]])
                 self._send(to, Lane.VITAL, pb.PeerMessage(votes=batch).SerializeToString())
 
-    def _flush_recalled(self) -> None:
+    def _flush_memories(self) -> None:
         """One message each: what makes it worth something is that it is all."""
-        pending, self._recalled = self._recalled, {}
-        for (to, height), votes in pending.items():
-            batch = pb.VoteBatch(votes=[vote_to_wire(v) for v in votes], recalled_height=height or 0)
+        pending, self._memories = self._memories, {}
+        for to, memory in pending.items():
+            batch = pb.VoteBatch(
+                votes=[vote_to_wire(v) for v in memory.votes],
+                recalled_height=memory.height,
+                recalled_proposals=[proposal_to_wire(p) for p in memory.proposals],
+            )
             self._send(to, Lane.VITAL, pb.PeerMessage(votes=batch).SerializeToString())
 
     def _flush_proposals(self) -> None:

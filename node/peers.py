@@ -21,6 +21,7 @@ from chain.genesis import Member
 from node import ed25519
 from node.admission import MAX_MESSAGE_BYTES
 from node.certs import TLS_NAME, CertificateError, TlsIdentity, certificate_digest
+from node.connections import HANDSHAKE_OPTION, Connections
 from node.events import PeerId
 from node.hello import Self, Stranger, check_hello, make_hello
 from node.outbox import Lane, Outbox
@@ -41,6 +42,7 @@ _OPTIONS: list[tuple[str, Any]] = [
 ]
 _SERVER_OPTIONS = [
     *_OPTIONS,
+    HANDSHAKE_OPTION,
     ("grpc.so_reuseport", 0),  # a second process on this port must fail, not share it
     ("grpc.max_concurrent_streams", 4),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
@@ -109,7 +111,8 @@ class PortTakenError(Exception):
 
 
 class Peers:
-    """Start it on a running loop; `strangers` counts those who got no stream after TLS let them in.
+    """Start it on a running loop; `strangers` counts those who got no stream after TLS let them in, `connections` those who
+    came to the port, and whom TLS did not let in.
 
     `answers` are the single requests that members may make beside their streams, by the method's name.
     """
@@ -127,6 +130,7 @@ class Peers:
         self._server: grpc.aio.Server | None = None
         self._trusts = ""  # the roots that sessions are checked against
         self.strangers = 0
+        self.connections = Connections("peers")
 
     # --- for the host -----------------------------------------------------------------------------------------------
 
@@ -220,10 +224,11 @@ class Peers:
         return others
 
     def _newly_trusted(self) -> Any:
-        """Asked for at every new session, so that it follows the members; None while they are the same.
+        """Asked for at every new connection, so that it follows the members; None while they are the same.
 
         A new answer makes gRPC replace what other sessions may be starting with at that moment, and under thousands of
         connections it then read freed memory and ended the process: so it gets one only where something changed."""
+        self.connections.accepted()
         return None if self._roots() == self._trusts else self._trusted()
 
     def _roots(self) -> str:
@@ -311,6 +316,7 @@ class Peers:
     # --- the side that is dialled -------------------------------------------------------------------------------------
 
     async def _serve(self, _: object, context: Any) -> None:
+        self.connections.called(context.peer(), asyncio.get_running_loop().time())
         member = await self._hello_of_caller(context)
         if isinstance(member, Stranger):
             self.strangers += 1
@@ -323,6 +329,7 @@ class Peers:
 
     def _answering(self, answer: Answer) -> Callable[[bytes, Any], Awaitable[bytes]]:
         async def handler(raw: bytes, context: Any) -> bytes:
+            self.connections.called(context.peer(), asyncio.get_running_loop().time())
             if not self._is_members_session(context):
                 self.strangers += 1
                 await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no member's certificate")

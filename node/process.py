@@ -7,11 +7,13 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
 
 import structlog
 
+from chain.genesis import dump_genesis
 from chain.kv import KV
 from chain.ledger import Ledger
 from chain.leveldb import LevelKV
@@ -25,6 +27,7 @@ from gridbft.v1 import client_pb2
 from node import ed25519
 from node.admission import Door
 from node.backup import frames
+from node.certs import TlsIdentity
 from node.clienttls import ClientTls, fingerprints
 from node.clockwatch import Jumps
 from node.collector import calm_collector
@@ -43,6 +46,7 @@ from node.outbox import Lane
 from node.peers import Peers
 from node.pruner import Pruner
 from node.recovery import remembered_height, started
+from node.remotesigner import RemoteSigner, SignerLostError
 from node.replica import Replica, ReplicaConfig
 from node.rotation import is_due
 from node.rpc import LedgerRpc, StatusSource
@@ -54,9 +58,19 @@ from node.wal import WriteAheadLog
 
 CLOCK_LOOK_SECONDS = 5.0
 READY_LOOK_SECONDS = 0.5
+SIGNER_LOOK_SECONDS = 0.5
+CONNECTIONS_LOOK_SECONDS = 5.0
+LOOKS_BEFORE_WARNING, LOOKS_BETWEEN_WARNINGS = 3, 12  # that nobody is connected is told after 10 s, then once a minute
 VERIFY_THREADS = max(1, min(4, os.cpu_count() or 1))
 
 log = structlog.get_logger("node")
+
+
+class Again(Enum):
+    """Why a node that has stopped is to be made anew, in the same process."""
+
+    NEXT_KEY = "next key"  # its old key is a member no longer, and another one lies ready (see node/rotation.py)
+    SIGNER_ANSWERS = "signer answers"  # it began without its remote signer, which answers now
 
 
 def replica_config(config: Config) -> ReplicaConfig:
@@ -69,17 +83,17 @@ def replica_config(config: Config) -> ReplicaConfig:
     )
 
 
-def client_access(home: Home, config: Config) -> tuple[ClientTls | None, Pinned]:
+def client_access(home: Home, config: Config, own: TlsIdentity) -> tuple[ClientTls | None, Pinned]:
     """Raises ClientTlsError where a file that the configuration names is missing or wrong."""
     if not config.client_tls:
         return None, lambda: None
 
-    def named(name: str, otherwise: Path) -> Path:
-        return home.path / name if name else otherwise
+    def named(name: str, otherwise: str) -> Path | bytes:
+        return home.path / name if name else otherwise.encode()
 
     clients = home.path / config.client_ca if config.client_ca else None
-    certificate = named(config.client_certificate, home.tls_certificate)
-    tls = ClientTls(certificate, named(config.client_key, home.tls_key), clients)
+    certificate = named(config.client_certificate, own.certificate)
+    tls = ClientTls(certificate, named(config.client_key, own.private_key), clients)
     tls.credentials()  # now, not when the first client comes
     listed = config.client_fingerprints
     return tls, fingerprints(home.path / listed) if listed else lambda: None
@@ -118,7 +132,7 @@ class Node:
     def _build(self, loaded: LoadedHome, undo: ExitStack, speech: Speech, protocols: frozenset[int]) -> None:
         home, genesis, config = loaded.home, loaded.genesis, loaded.config
         self.config = config
-        self.changes_key = False  # `run` has ended because the next key's time has come (see node/rotation.py)
+        self.again: Again | None = None
         self._home, self._public_key = home, loaded.wallet.public_key
         self.serving = False
         undo.callback(HomeLock(home).release)
@@ -131,10 +145,17 @@ class Node:
             log.warning("log_tail_torn", bytes=recovered.torn_bytes, kept_records=len(recovered.records))
         # Whoever may become a validator needs its guard from the start; until then the machine signs nothing by itself.
         me = None if config.observer else ValidatorId(loaded.wallet.address_bytes)
-        signer: Signer | None = loaded.remote if me is not None else None
-        last_signed: int | None = None  # a remote signer's guard is not on this disk: it remembers by itself
+        signer: Signer | None = None
+        last_signed: int | None = None
+        self._awaited: RemoteSigner | None = None
         if loaded.remote is not None:
             undo.callback(loaded.remote.close)
+            if me is not None and loaded.remote.last is None:
+                # What it signed last is not known, so neither is whether this disk remembers it: nothing is asked of it.
+                self._awaited, me = loaded.remote, None
+            elif me is not None and loaded.remote.last is not None:
+                signer = loaded.remote
+                last_signed = remembered_height(loaded.remote.last, recovered.records, ledger.head.height + 1)
         elif me is not None:
             has_chain = ledger.head.height > 0 or bool(recovered.records)
             own = FileSigner.open(genesis.chain_id, loaded.wallet.sign, home.guard, has_chain=has_chain)
@@ -153,8 +174,8 @@ class Node:
         self.peers = Peers(identity, read_members(ledger.view), self.inbox, answers(folder))
         self._snapshots = SnapshotTaker(folder, ledger, self.host.tip, config.snapshot_interval)
         self._pruner = Pruner(kv, config.keep_blocks)
-        status = StatusSource(config.name, version("gridbft"), self._peer_infos)
-        tls, pinned = client_access(home, config)
+        status = StatusSource(config.name, version("gridbft"), self._peer_infos, dump_genesis(genesis).encode())
+        tls, pinned = client_access(home, config, loaded.tls)
         self._upgrade: tuple[int, int] | None = None
         self._home = home
         self._started_s = time.time()
@@ -177,8 +198,7 @@ class Node:
             self.peers.set_members(listed)
             if is_due(self._home, self._public_key, listed):
                 log.info("key_changes_over", height=height)
-                self.changes_key = True
-                self.host.stop()
+                self._begin_again(Again.NEXT_KEY)
         self._look_for_upgrade()
         self._snapshots.applied(height)
         self._pruner.applied(height)
@@ -205,6 +225,7 @@ class Node:
             version=version("gridbft"),
             peers=self._peer_infos(),
             strangers=self.peers.strangers,
+            connections={"peers": self.peers.connections, "clients": self._server.connections},
             refused=self._server.gate.refused,
             dropped_txs=self.inbox.dropped_txs,
             disk=disk,
@@ -219,8 +240,11 @@ class Node:
         beside = [
             asyncio.create_task(self._check_transactions(), name="transactions"),
             asyncio.create_task(_watch_clock(), name="clock"),
+            asyncio.create_task(self._watch_connections(), name="connections"),
             asyncio.create_task(self._tell_readiness(), name="readiness"),
         ]
+        if self._awaited is not None:
+            beside.append(asyncio.create_task(self._await_signer(self._awaited), name="signer"))
         try:
             await self.peers.start(self.config.peer_address)
             await self._server.start(self.config.client_address)
@@ -268,6 +292,34 @@ class Node:
                 log.info("ready" if ready else "not_ready", peers=len(self.peers.connected))
                 told = ready
             await asyncio.sleep(READY_LOOK_SECONDS)
+
+    def _begin_again(self, why: Again) -> None:
+        self.again = why
+        self.host.stop()
+
+    async def _await_signer(self, signer: RemoteSigner) -> None:
+        """This node began without its signer and follows the chain; it begins again, as a validator, when that answers."""
+        log.error("signer_away", what="this node follows as an observer until its signer answers")
+        while True:
+            await asyncio.sleep(SIGNER_LOOK_SECONDS)
+            try:
+                await asyncio.to_thread(signer.identity)
+            except SignerLostError:
+                continue
+            log.info("signer_answers", last=signer.last)
+            self._begin_again(Again.SIGNER_ANSWERS)
+            return
+
+    async def _watch_connections(self) -> None:
+        looks_alone = 0
+        while True:
+            for connections in (self.peers.connections, self._server.connections):
+                connections.look(time.monotonic())
+            looks_alone = looks_alone + 1 if self.peers.members and not self.peers.connected else 0
+            if looks_alone % LOOKS_BETWEEN_WARNINGS == LOOKS_BEFORE_WARNING:
+                todo = "a node that is not voted in is refused by all; else see to the network and to peer_address"
+                log.warning("no_peers", members=len(self.peers.members), todo=todo)
+            await asyncio.sleep(CONNECTIONS_LOOK_SECONDS)
 
     def stop(self) -> None:
         self.host.stop()

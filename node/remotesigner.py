@@ -79,11 +79,12 @@ class RemoteSigner:
         self._socket: socket.socket | None = None
         self._silent_until = float("-inf")
         self._is_lost = False
-        self._last: Position = (0, 0, 0)
+        self._last: Position | None = None
 
     @property
-    def last(self) -> Position:
-        """The highest (height, round, step) that the signer is known to have signed."""
+    def last(self) -> Position | None:
+        """The highest (height, round, step) that its guard had seen when it was asked first; None: it never answered. Who
+        does not know this must not ask it to sign: whether this node remembers all that was signed hangs on it."""
         return self._last
 
     def identity(self) -> Identity:
@@ -97,7 +98,8 @@ class RemoteSigner:
         if self._public_key and found.public_key != self._public_key:
             raise SignerLostError(f"the signer at {self._path} holds another key than this node's")
         self._public_key = found.public_key
-        self._last = max(self._last, found.last)
+        if self._last is None:
+            self._last = found.last
         return found
 
     def hello(self, certificate: bytes) -> RemoteKey:

@@ -1,12 +1,11 @@
 """A validator (or observer) as a pure object: events in, effects out. It decides what to do; a host does it.
 
-It owns the consensus machine of the height at hand, the mempool, and what it knows of its peers. It reads the ledger,
+It owns the consensus machine of the height at hand, the intake of transactions, and what it knows of its peers. It reads the ledger,
 but only the host changes it, by carrying out `Apply`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -14,33 +13,31 @@ from chain.block import Block, decode_block
 from chain.evidence import MAX_IN_BLOCK, decode_evidence, encode_evidence
 from chain.ledger import Ledger
 from chain.mempool import Limits, Mempool
-from chain.refusal import Code, Refusal
 from chain.tx import Tx, governs
 from consensus import effects as machine_effects
 from consensus import events as machine_events
 from consensus.evidence import double_proposal, double_vote, offender
-from consensus.gossip import Standpoint, blocks_in_use, lacking, standpoint, votes_into
+from consensus.gossip import standpoint, votes_into
 from consensus.lock import LockRecord
 from consensus.machine import State, Step, fullest_commit, new_height, step
+from consensus.state import find_voice
 from consensus.timeouts import Timeouts, TimerKind
-from consensus.types import BlockId, Commit, Height, Proposal, Round, ValidatorId, ValidatorSet, Vote
+from consensus.types import Commit, Height, Proposal, Round, ValidatorId, ValidatorSet, Vote
 from node.catchup import Catchup
-from node.caution import Caution, memory_for, messages_of
+from node.caution import Caution
 from node.clockwatch import ClockWatch
 from node.early import EarlyMessages
 from node.events import (
-    AnswerClient,
     Apply,
     BlockApplied,
     BlocksReceived,
     Effect,
     Event,
     EvidenceReceived,
-    LoggedBlock,
     LoggedHeard,
     LoggedLock,
     LoggedOwn,
-    LogRecord,
+    MemoryReceived,
     PeerDown,
     PeerId,
     PeerState,
@@ -52,7 +49,6 @@ from node.events import (
     SendEvidence,
     SendProposal,
     SendStatus,
-    SendTxs,
     SendVotes,
     SetTimer,
     Sign,
@@ -66,14 +62,13 @@ from node.events import (
     VotesReceived,
 )
 from node.faults import FaultPool
+from node.heightblocks import HeightBlocks
+from node.intake import Intake
 from node.lockcodec import decode_lock, encode_lock
-from node.room import room_in, unfit
+from node.telling import Telling
 
 BEGIN, TICK = "begin", "tick"
-RELAYED_AT_ONCE = 2_000  # transactions in one message
-RECALL_EVERY_MS = 1_000
 READY_LAG = 5  # heights
-MAX_BLOCKS = 32  # proposed blocks kept while a height is decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,29 +96,29 @@ class Replica:
         self._ledger = ledger
         self._me = me
         self._config = config
-        self.mempool = Mempool(ledger.next_nonce, config.mempool)
-        self._room = room_in(ledger.system)
+        self._intake = Intake(ledger, config.mempool, config.relay_again_ms)
         self.peers: dict[PeerId, PeerState | None] = {}
         self._catchup = Catchup()
         self._early = EarlyMessages()
         self._caution = Caution(me, last_signed, config.caution_ms)
-        self._recalled_ms: dict[PeerId, int] = {}
+        self._telling = Telling(config.settle_ms)
         self._clocks = ClockWatch()
         self._faults = FaultPool(ledger.evidence_fault)
         self._machine = self._fresh_machine()
         self._previous: State | None = None
-        self._blocks: dict[BlockId, Block] = {}
-        self._logged: set[BlockId] = set()
+        self._blocks = HeightBlocks()
         self._applying = False
         self._to_recall: tuple[Vote, ...] = ()  # votes of the log that the machine has not been given back yet
         self._unsigned = 0  # own messages of before a restart that the signer has not given back yet
         self._now_ms = 0
         self._due_ms = 0  # when the next height begins at the latest
-        self._round_since_ms = 0
-        self._relayed_ms = 0
         self._out: list[Effect] = []
 
     # --- what hosts may look at -----------------------------------------------------------------------------------
+
+    @property
+    def mempool(self) -> Mempool:
+        return self._intake.mempool
 
     @property
     def height(self) -> int:
@@ -182,12 +177,18 @@ class Replica:
 
     def _dispatch(self, event: Event) -> None:
         match event:
-            case TxsReceived():
-                self._on_txs(event)
-            case VotesReceived(peer, votes, recalled):
+            case VotesReceived(peer, votes):
                 self._on_votes(peer, votes)
-                if recalled is not None:
-                    self._caution.told(peer, recalled, votes, self._now_ms)
+            case StatusReceived(peer, state):
+                self._on_status(peer, state)
+            case TxsReceived():
+                effects, is_new = self._intake.take(event, self.height)
+                self._out += effects
+                if is_new:
+                    self._begin_if_wanted()
+            case MemoryReceived(peer, memory):
+                self._on_votes(peer, memory.votes)
+                self._caution.told(peer, memory, self._now_ms)
             case ProposalReceived(peer, proposal, block):
                 self._on_proposal(peer, proposal, block)
             case Signed(message):
@@ -202,8 +203,6 @@ class Replica:
             case EvidenceReceived(_, evidence):
                 for raw in evidence:
                     self._keep_evidence(raw)
-            case StatusReceived(peer, state):
-                self._on_status(peer, state)
             case BlocksReceived(peer, blocks):
                 self._on_blocks(peer, blocks)
             case PeerUp(peer):
@@ -224,15 +223,14 @@ class Replica:
         for raw in event.blocks:
             block, _ = decode_block(raw, self._ledger.chain_id)
             if block.header.height == self.height:
-                self._blocks[block.id] = block
-                self._logged.add(block.id)
+                self._blocks.recovered(block)
         own = [m for m in event.own if m.height == self.height]
         lock = decode_lock(event.lock) if event.lock else None
         if lock is not None and lock.height != self.height:
             lock = None
         last_round = max((m.round for m in own), default=Round(0))
         self._machine = self._fresh_machine(lock, last_round)
-        for block in list(self._blocks.values()):
+        for block in self._blocks:
             self._judge(block)
         self._unsigned = len(own)
         self._to_recall = event.heard
@@ -256,12 +254,14 @@ class Replica:
 
     def _settle_caution(self) -> None:
         """Until enough peers say where they stand, it is not known whether this validator may sign: no height begins."""
-        if not self._caution.settle(self.height, self._machine.validators, self.peers, self._now_ms):
+        caution, machine = self._caution, self._machine
+        if caution.settled or not caution.settle(machine.height, machine.validators, self.peers, self._now_ms):
             return
         if self._caution.is_silent(self.height):
             self._report("silent", until_after=self._caution.silent_to, last_signed=self._caution.last_signed)
             self._machine = replace(self._machine, setup=replace(self._machine.setup, me=None))
         self._begin_if_wanted()
+        self._recount_early()
 
     def _rejoin_if_stuck(self) -> None:
         """The chain waits for this silent validator: it goes on where those who remember say that it can."""
@@ -272,11 +272,8 @@ class Replica:
         self._report("rejoined", height=self.height, round=rejoin.round)
         if rejoin.lock is not None:
             self._out.append(Persist((LoggedLock(rejoin.lock.height, encode_lock(rejoin.lock)),)))
-        self._machine = self._fresh_machine(rejoin.lock, rejoin.round)
-        for block in list(self._blocks.values()):
-            self._judge(block)
-        for message in messages_of(before, rejoin.round, self._me):
-            self._feed(message)
+        assert self._me is not None
+        self._machine = find_voice(before, self._me, rejoin.lock, rejoin.round, rejoin.offered)
         self._feed(machine_events.Begin())
 
     # --- pacing ---------------------------------------------------------------------------------------------------
@@ -330,43 +327,18 @@ class Replica:
             kind = TimerKind[timer.kind.upper()]
             self._feed(machine_events.TimerFired(kind, Height(timer.height), Round(timer.round)))
 
-    # --- transactions ---------------------------------------------------------------------------------------------
-
-    def _on_txs(self, event: TxsReceived) -> None:
-        verdicts: list[Refusal | None] = []
-        fresh: list[bytes] = []
-        for tx in event.txs:
-            known = self.mempool.known(tx.key) is not None
-            verdict = None if known else self._admit(tx)
-            verdicts.append(verdict)
-            if verdict is None and not known:
-                fresh.append(tx.raw)
-        if event.peer is None:
-            for at in range(0, len(fresh), RELAYED_AT_ONCE):
-                self._out.append(SendTxs(None, tuple(fresh[at : at + RELAYED_AT_ONCE])))
-        if event.request is not None:
-            self._out.append(AnswerClient(event.request, tuple(verdicts)))
-        if fresh:
-            self._begin_if_wanted()
-
-    def _admit(self, tx: Tx) -> Refusal | None:
-        refusal = unfit(tx, self._room) or self._ledger.unknown_call(tx) or self.mempool.add(tx, self.height)
-        if refusal is not None and refusal.code is Code.NONCE_USED:
-            place = self._ledger.store.find_tx(tx.id)
-            if place is not None:
-                return Refusal(Code.ALREADY_FINAL, f"it is final at height {place[0]}: ask for its receipt")
-        return refusal
-
     # --- consensus messages -----------------------------------------------------------------------------------------
 
     def _on_votes(self, peer: PeerId, votes: tuple[Vote, ...]) -> None:
+        height = self.height
         for vote in votes:
-            if vote.height == self.height:
-                if not self._caution.settled:
-                    continue  # f + 1 votes would carry us into a round; they come again when our status says so
+            if vote.height == height:
+                if not self._caution.settled:  # f + 1 votes would carry us into a round
+                    self._early.keep_vote(peer, vote)
+                    continue
                 self._heard()
                 self._feed(machine_events.VoteSeen(vote))
-            elif vote.height == self.height + 1:
+            elif vote.height == height + 1:
                 self._early.keep_vote(peer, vote)
             elif self._previous is not None and vote.height == self._previous.height:
                 self._previous, late = step(self._previous, machine_events.VoteSeen(vote))
@@ -375,11 +347,11 @@ class Replica:
                         self._caught(effect)
 
     def _on_proposal(self, peer: PeerId, proposal: Proposal, block: Block | None) -> None:
-        if proposal.height == self.height + 1:
+        is_early = proposal.height == self.height + 1 or not self._caution.settled
+        if is_early and proposal.height >= self.height:
             self._early.keep_proposal(peer, proposal, block)
-        if proposal.height != self.height or proposal.proposer != self._machine.proposer(proposal.round):
             return
-        if not self._caution.settled:
+        if proposal.height != self.height or proposal.proposer != self._machine.proposer(proposal.round):
             return
         self._heard(block)
         block = block or self._blocks.get(proposal.block_id)
@@ -399,9 +371,9 @@ class Replica:
 
     def _heard(self, block: Block | None = None) -> None:
         """Someone is at work on this height: so are we; on a halted chain only where it is governance's."""
-        is_free = not self._applying and not self._unsigned and self._caution.settled
-        has_cause = not self._is_halted() or (block is not None and bool(block.txs) and all(map(governs, block.txs)))
-        if self._machine.step is Step.NEW and is_free and has_cause:
+        if self._machine.step is not Step.NEW or self._applying or self._unsigned or not self._caution.settled:
+            return
+        if not self._is_halted() or (block is not None and bool(block.txs) and all(map(governs, block.txs))):
             self._feed(machine_events.Begin())
 
     def _is_timely(self, block: Block) -> bool:
@@ -414,23 +386,12 @@ class Replica:
         """Tells the machine whether a block is valid, once."""
         if self._applying or block.id in self._machine.verdicts:
             return
-        if len(self._blocks) >= MAX_BLOCKS:
-            self._drop_idle_block()
-        self._blocks[block.id] = block
+        self._machine = self._blocks.with_room(self._machine)
+        self._blocks.keep(block)
         fault = self._ledger.fault(block)
         if fault is not None:
             self._report("block_refused", height=self.height, reason=fault)
         self._feed(machine_events.BlockChecked(block.id, fault is None))
-
-    def _drop_idle_block(self) -> None:
-        """Makes room for another block: the oldest that nobody voted for and nothing points to goes, else the oldest that
-        binds nobody; and with it its verdict, so that the machine asks for no block that is not at hand."""
-        bound = {lock.block_id for lock in (self._machine.locked, self._machine.valid) if lock is not None}
-        used = blocks_in_use(self._machine)
-        idle = next((b for b in self._blocks if b not in used), None) or next(b for b in self._blocks if b not in bound)
-        del self._blocks[idle]
-        left = {block_id: valid for block_id, valid in self._machine.verdicts.items() if block_id != idle}
-        self._machine = replace(self._machine, verdicts=left)
 
     def _feed(self, event: machine_events.Event) -> None:
         self._machine, effects = step(self._machine, event)
@@ -446,16 +407,16 @@ class Replica:
                     "block_missing", height=self.height, round=proposal.round
                 )  # whoever has it will propose it
             case machine_effects.SignProposal(proposal):
-                self._out += [Persist((*self._unlogged(proposal.block_id), LoggedOwn(proposal))), Sign(proposal)]
+                self._out += [Persist((*self._blocks.unlogged(proposal.block_id), LoggedOwn(proposal))), Sign(proposal)]
             case machine_effects.PersistLock(record):
                 logged = LoggedLock(record.height, encode_lock(record))
-                self._out.append(Persist((*self._unlogged(record.valid.block_id), logged)))
+                self._out.append(Persist((*self._blocks.unlogged(record.valid.block_id), logged)))
             case machine_effects.StartTimer(kind, height, round_, delay_ms):
                 self._out.append(SetTimer(Timer(kind.name.lower(), height, round_), delay_ms))
             case machine_effects.BuildValue(height, round_):
                 self._build(height, round_)
             case machine_effects.RoundEntered(round_):
-                self._round_since_ms = self._now_ms
+                self._telling.entered_round(self._now_ms)
                 if round_ > 0:
                     self._out.append(Persist(tuple(map(LoggedHeard, votes_into(self._machine, round_)))))
                     self._report("round", height=self.height, round=round_)
@@ -467,24 +428,16 @@ class Replica:
             case _:
                 assert_never(effect)
 
-    def _unlogged(self, block_id: BlockId) -> tuple[LogRecord, ...]:
-        """The block itself goes into the log with the first promise about it: else a power cut could lose the only
-        value that the others are locked on."""
-        if block_id in self._logged:
-            return ()
-        self._logged.add(block_id)
-        return (LoggedBlock(Height(self.height), self._blocks[block_id].raw),)
-
     def _build(self, height: Height, round_: Round) -> None:
         assert self._me is not None
         commit = fullest_commit(self._previous) if self._previous is not None else None
-        room, halted = self._room, self._is_halted()
-        txs = self.mempool.reap(room.bytes, room.gas, room.transactions, governs if halted else None)
+        halted = self._is_halted()
+        txs = self._intake.block_of(only_governance=halted)
         if halted and not txs:
             return  # nothing that a block may hold: the round passes
         evidence = self._faults.first(MAX_IN_BLOCK)
         block = self._ledger.propose(txs, evidence, self._now_ms, self._me, commit)
-        self._blocks[block.id] = block
+        self._blocks.keep(block)
         self._feed(machine_events.BlockChecked(block.id, True))
         self._feed(machine_events.ValueBuilt(height, round_, block.id))
 
@@ -534,18 +487,18 @@ class Replica:
     def _on_applied(self, block: Block) -> None:
         self._applying = False
         self._previous = self._machine if self._machine.step is Step.DECIDED else None
-        self.mempool.committed(block.txs, block.header.height)
-        room = room_in(self._ledger.system)
-        if room != self._room:
-            self._room = room
-            self.mempool.drop(lambda tx: unfit(tx, room) is not None)
+        self._intake.committed(block)
         self._faults.refresh()
         self._machine = self._fresh_machine()
-        self._blocks, self._logged = {}, set()
+        self._blocks = HeightBlocks()
         self._schedule_begin(after_transactions=bool(block.txs))
+        self._recount_early()
+        self._apply_fetched()
+
+    def _recount_early(self) -> None:
+        """What came for this height before it could be counted."""
         for message in self._early.of_height(self.height):
             self._dispatch(message)
-        self._apply_fetched()
 
     # --- other nodes --------------------------------------------------------------------------------------------------
 
@@ -567,52 +520,20 @@ class Replica:
     def _on_peer_up(self, peer: PeerId) -> None:
         self.peers.setdefault(peer, None)
         self._out.append(SendStatus(peer, self._state()))
-        self._relay_waiting(peer)
+        self._out += self._intake.waiting(peer)
         self._begin_if_wanted()
-
-    def _relay_waiting(self, to: PeerId | None) -> None:
-        waiting = self.mempool.first(RELAYED_AT_ONCE)
-        if waiting:
-            self._out.append(SendTxs(to, tuple(tx.raw for tx in waiting)))
 
     def _on_status(self, peer: PeerId, state: PeerState) -> None:
         if peer not in self.peers:
             return
         self.peers[peer] = state
         self._settle_caution()
-        if state.silent and state.height == self.height:
-            self._tell_what_it_forgot(peer)
         if state.height == self.height:
-            self._send_what_lacks(peer, state)
+            if state.silent and self._caution.settled:
+                self._out += self._telling.what_it_forgot(self._machine, self._blocks, peer, self._now_ms)
+            self._out += self._telling.what_it_lacks(self._machine, self._blocks, peer, state, self._now_ms)
         elif state.height > self.height:
             self._catch_up()
-
-    def _tell_what_it_forgot(self, peer: PeerId) -> None:
-        """Only who remembers can tell; asked at every status, answered now and then."""
-        is_due = not 0 <= self._now_ms - self._recalled_ms.get(peer, -RECALL_EVERY_MS) < RECALL_EVERY_MS
-        if is_due and self._caution.settled and not self._caution.is_silent(self.height):
-            self._recalled_ms[peer] = self._now_ms
-            self._out.append(SendVotes(peer, memory_for(self._machine, peer), self._machine.height))
-
-    def _send_what_lacks(self, peer: PeerId, state: PeerState) -> None:
-        if 0 <= self._now_ms - self._round_since_ms < self._config.settle_ms:
-            return  # negative: the clock was set back, and nothing may wait until it is as late again
-        there = Standpoint(
-            Height(state.height),
-            Round(state.round),
-            Step(state.step),
-            state.prevotes,
-            state.precommits,
-            state.has_proposal,
-            Round(state.pol_round),
-            state.pol_prevotes,
-        )
-        parts = lacking(self._machine, there)
-        is_late = not 0 <= self._now_ms - self._round_since_ms < BLOCK_PATIENCE * self._config.settle_ms
-        if parts.proposal is not None and parts.proposal.block_id in self._blocks and is_late:
-            self._out.append(SendProposal(peer, parts.proposal, self._blocks[parts.proposal.block_id].raw))
-        if parts.votes:
-            self._out.append(SendVotes(peer, parts.votes))
 
     def _on_tick(self) -> None:
         self._out.append(SetTimer(Timer(TICK, 0), self._config.tick_ms))
@@ -621,9 +542,7 @@ class Replica:
         self._settle_caution()
         self._rejoin_if_stuck()
         self._begin_if_wanted()
-        if len(self.mempool) and not 0 <= self._now_ms - self._relayed_ms < self._config.relay_again_ms:
-            self._relayed_ms = self._now_ms
-            self._relay_waiting(None)
+        self._out += self._intake.again(self._now_ms)
 
     # --- catching up --------------------------------------------------------------------------------------------------
 
@@ -650,11 +569,10 @@ class Replica:
         self._out.append(Report(event, tuple(fields.items())))
 
 
-BLOCK_PATIENCE = 4  # times as long as for votes: a large block takes its time to arrive and to be checked
-
-
-def _merged(effects: Iterable[Effect]) -> list[Effect]:
+def _merged(effects: list[Effect]) -> list[Effect]:
     """Neighbouring log records share one sync."""
+    if len(effects) < 2:
+        return effects
     merged: list[Effect] = []
     for effect in effects:
         if isinstance(effect, Persist) and merged and isinstance(merged[-1], Persist):

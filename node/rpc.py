@@ -45,6 +45,7 @@ class StatusSource:
     name: str
     version: str
     peers: Callable[[], Sequence[client_pb2.PeerInfo]]
+    genesis: bytes = b""  # the file, as others may fetch it
 
 
 class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
@@ -295,6 +296,11 @@ class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
                 for offset, (height, raw) in enumerate(found)
             ]
         )
+
+    async def GetGenesis(  # noqa: N802
+        self, request: client_pb2.GetGenesisRequest, context: Any
+    ) -> client_pb2.GetGenesisResponse:
+        return client_pb2.GetGenesisResponse(genesis=self._status.genesis)
 
 
 async def _refuse(context: Any, message: str) -> NoReturn:

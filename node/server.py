@@ -12,6 +12,7 @@ from gridbft.v1 import client_pb2, client_pb2_grpc
 from node.admission import MAX_MESSAGE_BYTES
 from node.allowance import ClientLimits
 from node.clienttls import ClientTls
+from node.connections import HANDSHAKE_OPTION, Connections
 from node.gate import Gate, Pinned
 from node.peers import PortTakenError
 from node.rpc import LedgerRpc
@@ -20,6 +21,7 @@ SERVICE = client_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
 
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", 4 * MAX_MESSAGE_BYTES),  # a whole block with its receipts
+    HANDSHAKE_OPTION,
     ("grpc.so_reuseport", 0),  # a second process on this port must fail, not share it
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
 ]
@@ -36,7 +38,8 @@ class ClientServer:
         tls: ClientTls | None = None,
         pinned: Pinned = lambda: None,
     ) -> None:
-        self.gate = Gate(limits, pinned)
+        self.connections = Connections("clients")
+        self.gate = Gate(limits, pinned, None if tls is None else self.connections)
         self._tls = tls
         options = [
             *_OPTIONS,
@@ -56,7 +59,7 @@ class ClientServer:
             if self._tls is None:
                 port = self._server.add_insecure_port(address)
             else:
-                port = self._server.add_secure_port(address, self._tls.credentials())
+                port = self._server.add_secure_port(address, self._tls.credentials(self.connections.accepted))
         except RuntimeError as error:
             raise PortTakenError(
                 f"client_address {address} cannot be used: is another process listening there?"

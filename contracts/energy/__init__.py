@@ -15,6 +15,7 @@ DEPLOYMENT_ORDER: tuple[str, ...] = (
     "continuous",
     "bilateral",
     "resort",
+    "rosters",
     "metering",
     "archive",
     "balancing",

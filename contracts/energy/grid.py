@@ -139,19 +139,28 @@ def envelope(account: str, slot: int) -> tuple[int, int]:
 @view
 def entry(account: str, zone: str, slot: int) -> Entry:
     """All that an order entry asks: the zone's rule, the account's connection, and its envelope."""
-    rule = zones.get(zone, None)
-    connection = connections.get(account, Connection("", ""))
-    import_wh, export_wh = envelope(account, slot)
-    known = rule is not None or zone_count.get() == 0
-    return Entry(
-        known,
-        "" if rule is None else rule.attribute,
-        "" if rule is None else rule.feeder,
-        connection.feeder,
-        connection.zone,
-        import_wh,
-        export_wh,
-    )
+    return entries(account, [(zone, slot)])[0]
+
+
+@view
+def entries(account: str, products: list[tuple[str, int]]) -> list[Entry]:
+    """`entry` for each (zone, slot)."""
+    no_limits = Envelope(NO_LIMIT, NO_LIMIT)
+    feeder, home = connections.get(account, Connection("", ""))
+    standing = envelopes.get((account, EVERY_SLOT), no_limits)
+    every_zone = zone_count.get() == 0
+    found: list[Entry] = []
+    for zone, slot in products:
+        known, attribute, attribute_feeder = (True, "", "")
+        if not every_zone:
+            rule = zones.get(zone, None)
+            known = rule is not None
+            attribute, attribute_feeder = ("", "") if rule is None else (rule.attribute, rule.feeder)
+        here = envelopes.get((account, slot), no_limits)
+        import_wh = tighter(standing.import_wh, here.import_wh)
+        export_wh = tighter(standing.export_wh, here.export_wh)
+        found.append(Entry(known, attribute, attribute_feeder, feeder, home, import_wh, export_wh))
+    return found
 
 
 @view

@@ -27,6 +27,7 @@ MAX_LIMIT_MICROS_PER_KWH = 1_000_000_000  # 1,000 units of the currency per kWh
 MAX_SLOT = 100_000_000
 MAX_ZONE_CHARACTERS = 32
 MAX_ORDERS_OF_ACCOUNT = 200  # per product, cancelled ones included: nobody can fill a product up for the others
+MAX_ORDERS_AT_ONCE = 192  # two days of slots, or so
 MAX_ORDERS_OF_PRODUCT = 12_000  # so that the gate, with an event for each trade, always fits one transaction
 MAX_PRODUCTS_OF_SLOT = 100
 MAX_PAGE = 1_000
@@ -56,7 +57,7 @@ Order = NamedTuple(
         ("side", str),  # buy or sell
         ("quantity_wh", int),
         ("limit_micros_per_kwh", int),
-        ("filled_wh", int),
+        ("filled_wh", int),  # 0 as stored: a view adds what the gate allotted
         ("hold_id", int),  # of a buy that costs anything, else 0
         ("state", str),  # OPEN or CANCELLED; a view adds what the gate made of it: FILLED, PART_FILLED, EXPIRED
         ("feeder", str),  # of the account's connection when it placed the order
@@ -86,12 +87,14 @@ product_count: Value[int] = Value("product_count", 0)
 product_fees: Map[int, list[int]] = Map("product_fees")  # number -> grid.tariff, where anything costs
 slot_products: Map[tuple[int, int], int] = Map("slot_products")  # (slot, n) -> number
 orders: Map[int, Order] = Map("orders")
+allotted: Map[int, list[int]] = Map("allotted")  # number -> Wh filled at the gate, by arrival; where anything traded
 standings: Map[tuple[int, str], Standing] = Map("standings")  # (product number, account)
 traded: Map[tuple[str, int], Position] = Map("traded")  # (account, slot), over all zones
 reserved: Map[tuple[str, int], Position] = Map("reserved")  # (account, slot): open elsewhere, by the contracts above
 gates: Map[int, Gate] = Map("gates")  # slot
 
 NO_FEES = (0, 0, 0, 0, 0, 0)
+NOTHING_STANDS = (0, 0, 0, 0, 0)  # a Standing
 PATH_NAMES = ("feeder", "zone", "across")
 
 
@@ -270,6 +273,27 @@ def grid_entry(account: str, zone: str, slot: int) -> Entry:
     return Entry(attribute, wanted, feeder, home, import_wh, export_wh)
 
 
+def grid_entries(account: str, rows: list[tuple[str, int, str, int, int]]) -> list[Entry]:
+    """`grid_entry` for each row's product."""
+    if len(rows) == 1:
+        return [grid_entry(account, rows[0][0], rows[0][1])]
+    found: list[Entry] = []
+    for one in call("grid", "entries", account, [(row[0], row[1]) for row in rows]):
+        require(one[0], "UNKNOWN_ZONE")
+        found.append(Entry(one[1], one[2], one[3], one[4], one[5], one[6]))
+    return found
+
+
+def hold_each(account: str, costs_micros: list[int]) -> list[int]:
+    """Sets an account's money aside, a hold for each cost; returns the holds' ids."""
+    if len(costs_micros) == 0:
+        return []
+    if len(costs_micros) == 1:
+        return [call("payments", "hold", account, costs_micros[0])]
+    ids: list[int] = call("payments", "hold_each", account, costs_micros)
+    return ids
+
+
 def require_deliverer(account: str, entry: Entry) -> None:
     """Refuses who does not deliver what the zone is for."""
     require(entry.attribute != "renewable" or call("registry", "produces_renewably", account), "NOT_RENEWABLE")
@@ -282,12 +306,51 @@ def seat(entry: Entry, zone: str) -> tuple[str, str]:
     return (entry.feeder, entry.home if away else "")
 
 
-def enter(account: str, zone: str, slot: int, side: str, quantity_wh: int, limit_micros_per_kwh: int) -> int:
-    require(side == "buy" or side == "sell", "UNKNOWN_SIDE")
-    require(0 < quantity_wh <= MAX_QUANTITY_WH, "QUANTITY_OUT_OF_RANGE")
-    require(0 <= limit_micros_per_kwh <= MAX_LIMIT_MICROS_PER_KWH, "LIMIT_OUT_OF_RANGE")
+def enter(account: str, rows: list[tuple[str, int, str, int, int]]) -> list[int]:
+    """Places orders (zone, slot, side, quantity_wh, limit_micros_per_kwh) of one account in their order, all or none."""
+    for row in rows:
+        require(row[2] == "buy" or row[2] == "sell", "UNKNOWN_SIDE")
+        require(0 < row[3] <= MAX_QUANTITY_WH, "QUANTITY_OUT_OF_RANGE")
+        require(0 <= row[4] <= MAX_LIMIT_MICROS_PER_KWH, "LIMIT_OUT_OF_RANGE")
     require(call("registry", "is_participant", account), "NOT_A_PARTICIPANT")
-    entry = grid_entry(account, zone, slot)
+    entries = grid_entries(account, rows)
+    placed: list[tuple[int, int, int]] = []
+    costs_micros: list[int] = []
+    for row, entry in zip(rows, entries):
+        number, place, cost_micros = stand(account, row, entry)
+        placed.append((number, place, cost_micros))
+        if cost_micros > 0:
+            costs_micros.append(cost_micros)
+    hold_ids = hold_each(account, costs_micros)
+    held = 0
+    ids: list[int] = []
+    for row, entry, where in zip(rows, entries, placed):
+        zone, slot, side, quantity_wh, limit_micros_per_kwh = row
+        number, place, cost_micros = where
+        hold_id = 0
+        if cost_micros > 0:
+            hold_id = hold_ids[held]
+            held += 1
+        feeder, away = seat(entry, zone)
+        order_id = number * ORDERS_PER_PRODUCT + place
+        orders[order_id] = Order(account, side, quantity_wh, limit_micros_per_kwh, 0, hold_id, "OPEN", feeder, away)
+        ids.append(order_id)
+        emit(
+            "OrderPlaced",
+            order_id=order_id,
+            zone=zone,
+            slot=slot,
+            account=account,
+            side=side,
+            quantity_wh=quantity_wh,
+            limit_micros_per_kwh=limit_micros_per_kwh,
+        )
+    return ids
+
+
+def stand(account: str, row: tuple[str, int, str, int, int], entry: Entry) -> tuple[int, int, int]:
+    """Takes an order's place in its product. Returns the product's number, the place, and what a buy may cost (micros)."""
+    zone, slot, side, quantity_wh, limit_micros_per_kwh = row
     buying = side == "buy"
     if not buying:
         require_deliverer(account, entry)
@@ -297,38 +360,19 @@ def enter(account: str, zone: str, slot: int, side: str, quantity_wh: int, limit
     require_headroom(
         account, slot, quantity_wh if buying else 0, 0 if buying else quantity_wh, entry.import_wh, entry.export_wh
     )
-    standing = standings.get((product.number, account), Standing(0, 0, 0, 0, 0))
-    require(standing.placed < MAX_ORDERS_OF_ACCOUNT, "TOO_MANY_ORDERS")
-    hold_id = 0
+    number = product.number
+    open_buys, open_sells, count, buy_wh, sell_wh = standings.get((number, account), NOTHING_STANDS)
+    require(count < MAX_ORDERS_OF_ACCOUNT, "TOO_MANY_ORDERS")
+    cost_micros = 0
     if buying:
-        require(standing.open_sells == 0, "SELF_TRADE")
-        cost_micros = worst_cost(fees_of_product(product.number), quantity_wh, limit_micros_per_kwh)
-        if cost_micros > 0:
-            hold_id = call("payments", "hold", account, cost_micros)
+        require(open_sells == 0, "SELF_TRADE")
+        cost_micros = worst_cost(fees_of_product(number), quantity_wh, limit_micros_per_kwh)
+        standings[(number, account)] = Standing(open_buys + 1, 0, count + 1, buy_wh + quantity_wh, sell_wh)
     else:
-        require(standing.open_buys == 0, "SELF_TRADE")
-    standings[(product.number, account)] = Standing(
-        standing.open_buys + (1 if buying else 0),
-        standing.open_sells + (0 if buying else 1),
-        standing.placed + 1,
-        standing.buy_wh + (quantity_wh if buying else 0),
-        standing.sell_wh + (0 if buying else quantity_wh),
-    )
-    feeder, away = seat(entry, zone)
-    order_id = product.number * ORDERS_PER_PRODUCT + product.order_count
-    orders[order_id] = Order(account, side, quantity_wh, limit_micros_per_kwh, 0, hold_id, "OPEN", feeder, away)
+        require(open_buys == 0, "SELF_TRADE")
+        standings[(number, account)] = Standing(0, open_sells + 1, count + 1, buy_wh, sell_wh + quantity_wh)
     products[(zone, slot)] = replace(product, order_count=product.order_count + 1)
-    emit(
-        "OrderPlaced",
-        order_id=order_id,
-        zone=zone,
-        slot=slot,
-        account=account,
-        side=side,
-        quantity_wh=quantity_wh,
-        limit_micros_per_kwh=limit_micros_per_kwh,
-    )
-    return order_id
+    return (number, product.order_count, cost_micros)
 
 
 @export
@@ -337,14 +381,22 @@ def place_order(zone: str, slot: int, side: str, quantity_wh: int, limit_micros_
 
     A buy holds `limit * quantity // 1000` micros of the caller's money, and what the dearest path would cost.
     """
-    return enter(ctx.caller, zone, slot, side, quantity_wh, limit_micros_per_kwh)
+    return enter(ctx.caller, [(zone, slot, side, quantity_wh, limit_micros_per_kwh)])[0]
+
+
+@export
+def place_orders(rows: list[tuple[str, int, str, int, int]]) -> list[int]:
+    """A participant's orders in one call, for many slots say: each row as `place_order` takes it, all of them or none.
+    They arrive in the order of the rows. Returns their ids."""
+    require(0 < len(rows) <= MAX_ORDERS_AT_ONCE, "TOO_MANY_ORDERS")
+    return enter(ctx.caller, rows)
 
 
 @export
 def place_order_for(account: str, zone: str, slot: int, side: str, quantity_wh: int, limit_micros_per_kwh: int) -> int:
     """An aggregator's order for a participant that delegated to it, on the participant's money. Returns its id."""
     require(call("registry", "may_act_for", ctx.caller, account), "NOT_YOUR_ACCOUNT")
-    return enter(account, zone, slot, side, quantity_wh, limit_micros_per_kwh)
+    return enter(account, [(zone, slot, side, quantity_wh, limit_micros_per_kwh)])[0]
 
 
 def open_order(order_id: int) -> Order:
@@ -386,7 +438,7 @@ def amend_order(order_id: int, quantity_wh: int, limit_micros_per_kwh: int) -> i
     found = open_order(order_id)
     take_back(order_id, found)
     zone, slot = product_keys[order_id // ORDERS_PER_PRODUCT]
-    return enter(found.account, zone, slot, found.side, quantity_wh, limit_micros_per_kwh)
+    return enter(found.account, [(zone, slot, found.side, quantity_wh, limit_micros_per_kwh)])[0]
 
 
 # --- The gate ----------------------------------------------------------------------------------------------------------
@@ -454,12 +506,14 @@ def trade(
             loss_wh=loss_wh,
             loss_micros=loss_micros,
         )
-    for bid, one, filled_wh in zip(bids, buys, bid_fills):
-        if filled_wh > 0:
-            orders[bid[0]] = replace(one, filled_wh=filled_wh)
-    for ask, one, filled_wh in zip(asks, sells, ask_fills):
-        if filled_wh > 0:
-            orders[ask[0]] = replace(one, filled_wh=filled_wh)
+    if len(trades) > 0:
+        first_id = product.number * ORDERS_PER_PRODUCT
+        filled = [0 for place in range(product.order_count)]
+        for bid, filled_wh in zip(bids, bid_fills):
+            filled[bid[0] - first_id] = filled_wh
+        for ask, filled_wh in zip(asks, ask_fills):
+            filled[ask[0] - first_id] = filled_wh
+        allotted[product.number] = filled
     add_positions(product.slot, bought_wh, sold_wh)
     debits = [(one.hold_id, spent) for one, spent in zip(buys, spent_micros) if one.hold_id != 0]
     if len(debits) > 0:
@@ -614,13 +668,13 @@ def record(slot: int, rows: list[tuple[str, str, int]]) -> None:
 # --- Views -------------------------------------------------------------------------------------------------------------
 
 
-def seen(order: Order, product_state: str) -> Order:
-    """The order as the gate left it. A gate writes the fills only; what did not trade is not written again."""
+def seen(order: Order, product_state: str, filled_wh: int) -> Order:
+    """The order as the gate left it. A gate writes what it allotted, in one list, and no order again."""
     if order.state != "OPEN" or product_state == "OPEN":
         return order
-    if order.filled_wh == 0:
+    if filled_wh == 0:
         return replace(order, state="EXPIRED")
-    return replace(order, state="FILLED" if order.filled_wh == order.quantity_wh else "PART_FILLED")
+    return replace(order, filled_wh=filled_wh, state="FILLED" if filled_wh == order.quantity_wh else "PART_FILLED")
 
 
 @view
@@ -629,7 +683,10 @@ def order(order_id: int) -> Order | None:
     found = orders.get(order_id, None)
     if found is None:
         return None
-    return seen(found, products[product_keys[order_id // ORDERS_PER_PRODUCT]].state)
+    number = order_id // ORDERS_PER_PRODUCT
+    fills = allotted.get(number, [])
+    filled_wh = fills[order_id % ORDERS_PER_PRODUCT] if len(fills) > 0 else 0
+    return seen(found, products[product_keys[number]].state, filled_wh)
 
 
 @view
@@ -647,7 +704,10 @@ def orders_of_product(zone: str, slot: int, start: int, count: int) -> list[tupl
         return []
     first_id = found.number * ORDERS_PER_PRODUCT
     places = range(start, min(start + count, found.order_count))
-    return [(first_id + place, seen(orders[first_id + place], found.state)) for place in places]
+    fills = allotted.get(found.number, [])
+    if len(fills) == 0:
+        fills = [0 for place in range(found.order_count)]
+    return [(first_id + place, seen(orders[first_id + place], found.state, fills[place])) for place in places]
 
 
 @view

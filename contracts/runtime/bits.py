@@ -8,14 +8,15 @@ other contracts return) counts as 256 bits wide.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from contracts.runtime.model import Contract, Function
 from contracts.runtime.tree import walk
 
 WIDE = 256
 STEPS = 64
-_SMALL_CALLS = {"len": 64, "ord": 21, "bool": 1, "all": 1, "any": 1}
+_SMALL_CALLS = {"len": 64, "ord": 21, "bool": 1, "all": 1, "any": 1, "column_sum": 42, "column_value": 32}
 
 
 class Bits:
@@ -60,31 +61,14 @@ class Bits:
 
     def of(self, node: ast.expr) -> int | None:
         """None while a variable in it is not known."""
-        match node:
-            case ast.Constant(value=value):
-                return value.bit_length() if isinstance(value, int) else WIDE
-            case ast.Name(id=name):
-                return self._name(name)
-            case ast.BinOp(left=left, op=op, right=right):
-                return self._operator(op, self.of(left), self.of(right))
-            case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
-                return self.of(operand)
-            case ast.Compare() | ast.UnaryOp(op=ast.Not()):
-                return 1
-            case ast.Attribute(value=ast.Name(id="ctx"), attr="height" | "time_ms"):
-                return 64
-            case ast.Call(func=ast.Name(id=name)) if name in _SMALL_CALLS:
-                return _SMALL_CALLS[name]
-            case ast.Call(func=ast.Name(id="abs"), args=[value]):
-                return self.of(value)
-            case ast.Call(func=ast.Name(id="min" | "max"), args=[first, second]):
-                return self._join(self.of(first), self.of(second))
-            case ast.IfExp(body=body, orelse=orelse):
-                return self._join(self.of(body), self.of(orelse))
-            case _:
-                return WIDE
+        find = _FINDERS.get(type(node))
+        return find(self, node) if find is not None else WIDE
 
-    def _name(self, name: str) -> int | None:
+    def _constant(self, node: ast.Constant) -> int:
+        return node.value.bit_length() if isinstance(node.value, int) else WIDE
+
+    def _name(self, node: ast.Name) -> int | None:
+        name = node.id
         if name in self.variables:
             return self.variables[name]
         value = self.contract.constants.get(name)
@@ -92,13 +76,40 @@ class Bits:
             return value.bit_length()
         return WIDE if name in self.contract.constants else None
 
+    def _unary(self, node: ast.UnaryOp) -> int | None:
+        if isinstance(node.op, ast.Not):
+            return 1
+        return self.of(node.operand) if isinstance(node.op, ast.USub | ast.UAdd) else WIDE
+
+    def _compare(self, _: ast.Compare) -> int:
+        return 1
+
+    def _choice(self, node: ast.IfExp) -> int | None:
+        return self._join(self.of(node.body), self.of(node.orelse))
+
+    def _attribute(self, node: ast.Attribute) -> int:
+        is_clock = node.attr in ("height", "time_ms") and isinstance(node.value, ast.Name) and node.value.id == "ctx"
+        return 64 if is_clock else WIDE
+
+    def _call(self, node: ast.Call) -> int | None:
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if name in _SMALL_CALLS:
+                return _SMALL_CALLS[name]
+            case ast.Call(func=ast.Name(id="abs"), args=[value]):
+                return self.of(value)
+            case ast.Call(func=ast.Name(id="min" | "max"), args=[first, second]):
+                return self._join(self.of(first), self.of(second))
+            case _:
+                return WIDE
+
     def _join(self, first: int | None, second: int | None) -> int | None:
         return None if first is None or second is None else max(first, second)
 
-    def _operator(self, op: ast.operator, left: int | None, right: int | None) -> int | None:
+    def _operator(self, node: ast.BinOp) -> int | None:
+        left, right = self.of(node.left), self.of(node.right)
         if left is None or right is None:
             return None
-        match op:
+        match node.op:
             case ast.Add() | ast.Sub():
                 return min(WIDE, max(left, right) + 1)
             case ast.Mult():
@@ -113,9 +124,21 @@ class Bits:
                 return WIDE
 
 
+_FINDERS: dict[type, Callable[[Bits, Any], int | None]] = {
+    ast.Constant: Bits._constant,
+    ast.Name: Bits._name,
+    ast.BinOp: Bits._operator,
+    ast.UnaryOp: Bits._unary,
+    ast.Compare: Bits._compare,
+    ast.IfExp: Bits._choice,
+    ast.Attribute: Bits._attribute,
+    ast.Call: Bits._call,
+}
+
+
 def _bindings(function: Function) -> Iterator[tuple[str, ast.expr | None]]:
     """Every name that a body binds, with the expression it is bound to, or None where that is not one integer expression."""
-    for node in function.parts:
+    for node in function.bindings:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 yield name, value

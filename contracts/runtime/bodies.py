@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from contracts.runtime.model import CheckError, Contract, Function
 from contracts.runtime.nodes import error
@@ -63,7 +64,7 @@ def check_body(contract: Contract, function: Function) -> list[CheckError]:
 
 def writes_state(contract: Contract, function: Function) -> bool:
     """Whether the body itself writes, deletes or emits."""
-    return any(_writes(contract, node) for node in function.parts)
+    return any(_writes(contract, node) for node in function.uses)
 
 
 def _writes(contract: Contract, node: ast.AST) -> bool:
@@ -81,7 +82,7 @@ def _writes(contract: Contract, node: ast.AST) -> bool:
 def local_names(function: Function) -> set[str]:
     """Parameters and what the statements assign; comprehension variables are not among them."""
     names = {name for name, _ in function.params}
-    for part in function.parts:
+    for part in function.bindings:
         match part:
             case ast.Assign(targets=targets):
                 names |= {name for target in targets for name in _assigned(target)}
@@ -148,8 +149,7 @@ class _Body:
             case ast.Assign(targets=[target], value=value):
                 self.expression(value)
                 self.target(target)
-            case ast.AugAssign(target=target, op=op, value=value):
-                self.operator(node, op)
+            case ast.AugAssign(target=target, value=value):
                 self.expression(value)
                 self.target(target)
             case ast.AnnAssign(target=ast.Name() as target, annotation=annotation, value=value) if value is not None:
@@ -240,54 +240,45 @@ class _Body:
             self.expression(node)
 
     def expression(self, node: ast.expr) -> None:
-        match node:
-            case ast.Constant(value=value):
-                if value is ...:
-                    self.refuse(node, "CONSTANT", "... stands only in the type tuple[T, ...]")
-            case ast.Name(id=name):
-                self.name(node, name)
-            case ast.BoolOp(values=values):
-                self.expressions(values)
-            case ast.UnaryOp(operand=operand):
-                self.expression(operand)
-            case ast.BinOp(left=left, op=op, right=right):
-                self.operator(node, op)
-                self.expressions([left, right])
-            case ast.IfExp(test=test, body=body, orelse=orelse):
-                self.expressions([test, body, orelse])
-            case ast.Compare():
-                self.compare(node)
-            case ast.List(elts=items) | ast.Tuple(elts=items):
-                self.expressions(items)
-            case ast.Dict(keys=keys, values=values):
-                self.expressions(key for key in keys if key is not None)
-                self.expressions(values)
-            case ast.Subscript(value=value, slice=key):
-                self.subscript(value, key)
-            case ast.Attribute():
-                self.attribute(node)
-            case ast.Call():
-                self.call(node)
-            case ast.ListComp(elt=item, generators=generators):
-                self.comprehension(generators, [item])
-            case ast.DictComp(key=key, value=value, generators=generators):
-                self.comprehension(generators, [key, value])
-            case _:
-                self.refuse(node, "EXPRESSION", "this cannot stand here")
+        check = _EXPRESSIONS.get(type(node))
+        if check is None:
+            self.refuse(node, "EXPRESSION", "this cannot stand here")
+        else:
+            check(self, node)
 
-    def operator(self, node: ast.AST, op: ast.operator) -> None:
-        if isinstance(op, ast.Div | ast.MatMult):
-            self.refuse(node, "DIVISION", "write //: integers only")
+    def constant(self, node: ast.Constant) -> None:
+        if node.value is ...:
+            self.refuse(node, "CONSTANT", "... stands only in the type tuple[T, ...]")
+
+    def logic(self, node: ast.BoolOp) -> None:
+        self.expressions(node.values)
+
+    def unary(self, node: ast.UnaryOp) -> None:
+        self.expression(node.operand)
+
+    def binary(self, node: ast.BinOp) -> None:
+        self.expression(node.left)
+        self.expression(node.right)
+
+    def conditional(self, node: ast.IfExp) -> None:
+        self.expressions([node.test, node.body, node.orelse])
+
+    def display(self, node: ast.List | ast.Tuple) -> None:
+        self.expressions(node.elts)
+
+    def dict_display(self, node: ast.Dict) -> None:
+        self.expressions(key for key in node.keys if key is not None)
+        self.expressions(node.values)
 
     def is_map(self, node: ast.expr) -> bool:
         state = self.contract.states.get(node.id) if isinstance(node, ast.Name) else None
         return state is not None and state.key is not None
 
     def is_local(self, name: str) -> bool:
-        return any(name in scope for scope in self.scopes)
+        return any([name in scope for scope in self.scopes])  # noqa: C419 - a list is faster for one or two scopes
 
-    def name(self, node: ast.Name, name: str) -> None:
-        contract = self.contract
+    def name(self, node: ast.Name) -> None:
+        contract, name = self.contract, node.id
         if self.is_local(name) or name in contract.constants:
             return
         if name in contract.states:
@@ -313,7 +304,8 @@ class _Body:
             else:
                 self.expression(right)
 
-    def subscript(self, value: ast.expr, key: ast.expr) -> None:
+    def subscript(self, node: ast.Subscript) -> None:
+        value, key = node.value, node.slice
         if self.is_map(value):
             if isinstance(key, ast.Slice):
                 self.refuse(key, "SLICE_STATE", "a Map is read key by key")
@@ -326,20 +318,25 @@ class _Body:
             self.expression(key)
 
     def attribute(self, node: ast.Attribute) -> None:
-        match node:
-            case ast.Attribute(value=ast.Name(id="ctx"), attr=attr):
-                if self.imported(node, "ctx") and attr not in CONTEXT_FIELDS:
-                    self.refuse(node, "ATTRIBUTE", f"ctx has {', '.join(sorted(CONTEXT_FIELDS))}")
-            case ast.Attribute(value=value, attr=attr):
-                if attr not in self.fields:
-                    self.refuse(node, "ATTRIBUTE", f"no record here has a field {attr}")
-                self.expression(value)
+        if isinstance(node.value, ast.Name) and node.value.id == "ctx":
+            if self.imported(node, "ctx") and node.attr not in CONTEXT_FIELDS:
+                self.refuse(node, "ATTRIBUTE", f"ctx has {', '.join(sorted(CONTEXT_FIELDS))}")
+            return
+        if node.attr not in self.fields:
+            self.refuse(node, "ATTRIBUTE", f"no record here has a field {node.attr}")
+        self.expression(node.value)
 
     def imported(self, node: ast.AST, name: str) -> bool:
         if name not in self.contract.imported:
             self.refuse(node, "IMPORT", f"import {name} from contracts.host first")
             return False
         return True
+
+    def list_comprehension(self, node: ast.ListComp) -> None:
+        self.comprehension(node.generators, [node.elt])
+
+    def dict_comprehension(self, node: ast.DictComp) -> None:
+        self.comprehension(node.generators, [node.key, node.value])
 
     def comprehension(self, generators: list[ast.comprehension], results: list[ast.expr]) -> None:
         self.scopes.append(set())
@@ -421,6 +418,8 @@ class _Body:
                 fits = len(node.args) == 1 and all(keyword.arg in self.fields for keyword in node.keywords)
             case "ed25519_verify":
                 fits = len(node.args) == 3 and not node.keywords
+            case "column_above" | "column_value":
+                fits = len(node.args) == 2 and not node.keywords
             case _:
                 fits = len(node.args) == 1 and not node.keywords
         if not fits:
@@ -448,3 +447,22 @@ class _Body:
         elif not methods[attr][0] <= len(node.args) <= methods[attr][1] or node.keywords:
             self.refuse(node, "ARGUMENTS", f"{attr} takes {methods[attr][0]} to {methods[attr][1]} arguments")
         self.expressions(node.args)
+
+
+_EXPRESSIONS: dict[type, Callable[[_Body, Any], None]] = {
+    ast.Constant: _Body.constant,
+    ast.Name: _Body.name,
+    ast.BoolOp: _Body.logic,
+    ast.UnaryOp: _Body.unary,
+    ast.BinOp: _Body.binary,
+    ast.IfExp: _Body.conditional,
+    ast.Compare: _Body.compare,
+    ast.List: _Body.display,
+    ast.Tuple: _Body.display,
+    ast.Dict: _Body.dict_display,
+    ast.Subscript: _Body.subscript,
+    ast.Attribute: _Body.attribute,
+    ast.Call: _Body.call,
+    ast.ListComp: _Body.list_comprehension,
+    ast.DictComp: _Body.dict_comprehension,
+}

@@ -14,7 +14,7 @@ def call_graph(contract: Contract) -> Graph:
     return {
         name: frozenset(
             node.func.id
-            for node in function.parts
+            for node in function.uses
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in contract.functions
         )
         for name, function in contract.functions.items()

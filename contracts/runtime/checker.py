@@ -9,8 +9,8 @@ from typing import Any
 from contracts.runtime.bodies import check_body, writes_state
 from contracts.runtime.calls import call_graph, deepest_call, find_cycle, reachable
 from contracts.runtime.constants import NotConstant, fold
-from contracts.runtime.model import CheckError, Contract, Function, FunctionKind, State
-from contracts.runtime.nodes import check_nodes, error
+from contracts.runtime.model import BINDINGS, USES, CheckError, Contract, Function, FunctionKind, State
+from contracts.runtime.nodes import Parts, check_nodes, error
 from contracts.runtime.scanner import scan
 from contracts.runtime.types import BadType, Mismatch, RecordOf, Scalar, TupleOf, Type, contains_any, converter, parse
 from contracts.runtime.vocabulary import BUILTINS, HOST_NAMES, TAKEN_FIELD_NAMES, TYPE_NAMES
@@ -31,10 +31,10 @@ def check(source: bytes) -> tuple[Contract | None, list[CheckError]]:
     except (SyntaxError, ValueError) as problem:  # the scanner has excluded the parser's own limits
         line, column = getattr(problem, "lineno", None), getattr(problem, "offset", None)
         return None, [CheckError(line or 1, column or 1, "SYNTAX", "this is not Python 3.11")]
-    errors = check_nodes(tree)
+    errors, parts = check_nodes(tree)
     if errors:
         return None, errors
-    reader = _ModuleReader()
+    reader = _ModuleReader(parts)
     contract = reader.read(tree)
     errors = reader.errors
     if not errors:
@@ -67,8 +67,9 @@ def _check_functions(contract: Contract) -> list[CheckError]:
 class _ModuleReader:
     """Reads the statements of the module, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: Parts) -> None:
         self.errors: list[CheckError] = []
+        self.parts = parts
         self.imported: set[str] = set()
         self.records: dict[str, RecordOf] = {}
         self.states: dict[str, State] = {}
@@ -249,7 +250,10 @@ class _ModuleReader:
             return
         if kind != "private" and any(map(contains_any, [returns, *(param for _, param in known)])):
             self._refuse(node, "TYPE", "parameters and results of @export and @view functions have types; Any is none")
-        self.functions[node.name] = Function.of(node, kind, tuple(known), returns)
+        doc, parts = ast.get_docstring(node) or "", self.parts[node]
+        bindings = tuple(part for part in parts if type(part) in BINDINGS)
+        uses = tuple(part for part in parts if type(part) in USES)
+        self.functions[node.name] = Function(node.name, kind, tuple(known), returns, doc, node, bindings, uses)
 
     def _decoration(self, node: ast.FunctionDef) -> FunctionKind:
         match node.decorator_list:

@@ -10,7 +10,7 @@ from typing import Any
 
 from contracts.runtime.lower import function_node, lower_function
 from contracts.runtime.model import Contract
-from contracts.runtime.tree import walk
+from contracts.runtime.tree import placed
 
 FILE_NAME = "<contract>"  # how the engine knows a contract's frame in a traceback
 
@@ -37,22 +37,12 @@ def compile_contract(contract: Contract) -> Compiled:
     """Each function stands in a factory of its own, so that `_gas` is its only free variable and all else is global."""
     lowered = [lower_function(contract, function) for function in contract.functions.values()]
     factories = [_define("_factory", [ast.arg(arg="_gas")], [function]) for function in lowered]
-    module = ast.Module(body=list(factories), type_ignores=[])
-    _place(module)
+    module = placed(ast.Module(body=list(factories), type_ignores=[]))
     whole = compile(module, FILE_NAME, "exec", dont_inherit=True, optimize=0)
     code = {item.co_name: item for factory in _code_inside(whole) for item in _code_inside(factory)}
     assert code.keys() == contract.functions.keys()
     assert all(item.co_freevars == ("_gas",) for item in code.values())
     return Compiled(contract, code)
-
-
-def _place(module: ast.Module) -> None:
-    """Python compiles only nodes that have a place. Which one is no matter: nobody sees the line of a contract's frame."""
-    for node in walk(module):
-        fields = node.__dict__
-        if "lineno" not in fields:  # the author's own nodes keep theirs
-            fields["lineno"] = fields["end_lineno"] = 1
-            fields["col_offset"] = fields["end_col_offset"] = 0
 
 
 def _define(name: str, params: list[ast.arg], body: list[ast.FunctionDef]) -> ast.FunctionDef:

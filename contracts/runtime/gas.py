@@ -36,6 +36,7 @@ CROSS_CALL: Final = 600  # calling another contract
 ENTRY: Final = 500  # each call of a transaction or query
 HASH: Final = 130  # sha256, address_of
 SIGNATURE: Final = 12_000  # ed25519_verify
+COLUMN: Final = 100  # column_value; twice that the others of columns, four times column_above
 
 # --- by size
 BYTES_PER_UNIT: Final = 4  # text and bytes that are made, joined, cut or searched: one unit for each so many
@@ -44,6 +45,7 @@ STRUCTURE_BYTE: Final = 6  # on top, where the value is a list, tuple, dict or r
 WEIGHT: Final = 8  # each element that a comparison, a copy or a sort may touch
 COLLECTION_WEIGHT: Final = 28  # elements that a collection weighs beside its own elements
 ENTRY_WEIGHT: Final = 5  # elements that an entry of a dict weighs
+COLUMN_NUMBER: Final = 8  # each number of a column that is read, added, compared or packed
 SEARCHED: Final = 32  # looking for text in text: one unit for each so many pairs of their characters, on top
 TEXT_PER_ELEMENT: Final = 64  # text inside of what is compared or sorted weighs one element for each so many characters
 

@@ -11,6 +11,7 @@ SOURCE_PREFIX = b"$source/"
 CONTRACTS_KEY = b"$contracts"
 
 MISSING: Any = object()
+MAX_KEY_BYTES = 512  # of a Map's key, encoded
 
 
 def state_key(contract: str, name: str, key: Any = MISSING) -> bytes:
@@ -35,7 +36,7 @@ def key_bytes(key: Any) -> bytes:
     """Canonical bytes of a key: str, int, bytes, bool, or a tuple (a record) of keys, at most 512 bytes."""
     _require_key(key, 0)
     encoded = encode(key)
-    if len(encoded) > 512:
+    if len(encoded) > MAX_KEY_BYTES:
         raise Unencodable("VALUE_TOO_LARGE")
     return encoded
 

@@ -26,25 +26,24 @@ _CALL_KINDS = {
     "dict": "dict",
     "range": "range",
     "sha256": "bytes",
+    **dict.fromkeys(["column_sum", "column_value"], "int"),
+    **dict.fromkeys(["column_above", "column_values"], "list"),
+    "pack_column": "bytes",
 }
 _METHOD_KINDS = {"encode": "bytes", "hex": "str", "join": "str", "startswith": "int", "endswith": "int"}
 _METHOD_KINDS |= {"keys": "list", "values": "list", "items": "list"}
 
 
+_SCALAR_KINDS = {"int": "int", "bool": "int", "str": "str", "bytes": "bytes"}
+_STRUCTURE_KINDS: dict[type, str] = {
+    ListOf: "list",
+    DictOf: "dict",
+    **dict.fromkeys([TupleOf, TupleEach, RecordOf], "tuple"),
+}
+
+
 def kind_of_type(kind: Type) -> Kind:
-    match kind:
-        case Scalar("int" | "bool"):
-            return "int"
-        case Scalar("str" | "bytes" as name):
-            return name
-        case ListOf():
-            return "list"
-        case DictOf():
-            return "dict"
-        case TupleOf() | TupleEach() | RecordOf():
-            return "tuple"
-        case _:
-            return None
+    return _SCALAR_KINDS.get(kind.name) if isinstance(kind, Scalar) else _STRUCTURE_KINDS.get(type(kind))
 
 
 def enforced_kind(kind: Type) -> Kind:
@@ -53,8 +52,11 @@ def enforced_kind(kind: Type) -> Kind:
     return found if found in ("int", "str") else None
 
 
+_VALUE_KINDS: dict[type, Kind] = {int: "int", bool: "int", str: "str", bytes: "bytes", tuple: "tuple"}
+
+
 def _kind_of_value(value: Any) -> Kind:
-    return {int: "int", bool: "int", str: "str", bytes: "bytes", tuple: "tuple"}.get(type(value))
+    return _VALUE_KINDS.get(type(value))
 
 
 def join(first: Kind, second: Kind) -> Kind:
@@ -70,10 +72,10 @@ class Kinds:
 
     def __init__(self, contract: Contract, function: Function) -> None:
         self.contract = contract
-        self.variables: dict[str, Kind] = {}
+        self._fields: dict[str, Kind] = {}
         params = {name: enforced_kind(kind) for name, kind in function.params}
         bindings = list(_bindings(function))
-        self.variables = {**{name: UNSET for name, _ in bindings}, **params}
+        self.variables: dict[str, Kind] = {**{name: UNSET for name, _ in bindings}, **params}
         changed = True
         while changed:
             changed = False
@@ -84,37 +86,36 @@ class Kinds:
                     changed = True
 
     def of(self, node: ast.expr) -> Kind:
-        match node:
-            case ast.Constant(value=value):
-                return _kind_of_value(value)
-            case ast.Name(id=name):
-                known = self.variables.get(name)
-                return known if name in self.variables else _kind_of_value(self.contract.constants.get(name))
-            case ast.BinOp(left=left, op=op, right=right):
-                return self._operator(self.of(left), op, self.of(right))
-            case ast.UnaryOp() | ast.Compare():
-                return "int"
-            case ast.BoolOp(values=values):
-                return self._join(values)
-            case ast.IfExp(body=body, orelse=orelse):
-                return self._join([body, orelse])
-            case ast.List() | ast.ListComp():
-                return "list"
-            case ast.Tuple():
-                return "tuple"
-            case ast.Dict() | ast.DictComp():
-                return "dict"
-            case ast.Attribute(value=ast.Name(id="ctx"), attr=attr):
-                return "int" if attr in ("height", "time_ms") else "str"
-            case ast.Attribute(attr=attr):
-                kinds = {enforced_kind(kind) for kind in self.contract.field_types(attr)}
-                return kinds.pop() if len(kinds) == 1 else None
-            case ast.Subscript(value=value, slice=key):
-                return self._item(value, key)
-            case ast.Call():
-                return self._call(node)
-            case _:
-                return None
+        find = _FINDERS.get(type(node))
+        return find(self, node) if find is not None else _KINDS.get(type(node))
+
+    def _constant(self, node: ast.Constant) -> Kind:
+        return _kind_of_value(node.value)
+
+    def _name(self, node: ast.Name) -> Kind:
+        name = node.id
+        return self.variables[name] if name in self.variables else _kind_of_value(self.contract.constants.get(name))
+
+    def _binary(self, node: ast.BinOp) -> Kind:
+        return self._operator(self.of(node.left), node.op, self.of(node.right))
+
+    def _logic(self, node: ast.BoolOp) -> Kind:
+        return self._join(node.values)
+
+    def _choice(self, node: ast.IfExp) -> Kind:
+        return join(self.of(node.body), self.of(node.orelse))
+
+    def _attribute(self, node: ast.Attribute) -> Kind:
+        if isinstance(node.value, ast.Name) and node.value.id == "ctx":
+            return "int" if node.attr in ("height", "time_ms") else "str"
+        return self.field(node.attr)
+
+    def field(self, name: str) -> Kind:
+        """The kind that all records with such a field enforce for it."""
+        if name not in self._fields:
+            kinds = {enforced_kind(kind) for kind in self.contract.field_types(name)}
+            self._fields[name] = kinds.pop() if len(kinds) == 1 else None
+        return self._fields[name]
 
     def _join(self, nodes: list[ast.expr]) -> Kind:
         kind: Kind = UNSET
@@ -134,40 +135,54 @@ class Kinds:
             return "int" if left == right == "int" else None
         return "int"
 
-    def _item(self, value: ast.expr, key: ast.expr) -> Kind:
+    def _item(self, node: ast.Subscript) -> Kind:
+        value, key = node.value, node.slice
         if isinstance(value, ast.Name) and value.id in self.contract.states and value.id not in self.variables:
             return kind_of_type(self.contract.states[value.id].value)
         kind = self.of(value)
         if isinstance(key, ast.Slice):
             return kind
-        return {"str": "str", "bytes": "int", "range": "int", UNSET: UNSET}.get(kind or "")
+        return _ITEM_KINDS.get(kind or "")
 
     def _call(self, node: ast.Call) -> Kind:
-        contract = self.contract
-        match node.func:
-            case ast.Name(id=name) if name in contract.functions:
+        contract, function = self.contract, node.func
+        if isinstance(function, ast.Name):
+            name = function.id
+            if name in contract.functions:
                 return enforced_kind(contract.functions[name].returns)
-            case ast.Name(id=name) if name in contract.records or name == "replace":
+            if name in contract.records or name == "replace":
                 return "tuple"
-            case ast.Name(id="min" | "max") if len(node.args) > 1:
-                return self._join(node.args)
-            case ast.Name(id=name):
-                return _CALL_KINDS.get(name)
-            case ast.Attribute(value=ast.Name(id=name), attr="get") if name in contract.states:
-                kind = kind_of_type(contract.states[name].value)
-                return join(kind, self.of(node.args[1])) if node.args else kind
-            case ast.Attribute(attr=attr):
-                return _METHOD_KINDS.get(attr)
-            case _:
-                return None
+            return self._join(node.args) if name in ("min", "max") and len(node.args) > 1 else _CALL_KINDS.get(name)
+        assert isinstance(function, ast.Attribute)
+        holder = function.value
+        if function.attr == "get" and isinstance(holder, ast.Name) and holder.id in contract.states:
+            kind = kind_of_type(contract.states[holder.id].value)
+            return join(kind, self.of(node.args[1])) if node.args else kind
+        return _METHOD_KINDS.get(function.attr)
 
 
+_FINDERS: dict[type, Callable[[Kinds, Any], Kind]] = {
+    ast.Constant: Kinds._constant,
+    ast.Name: Kinds._name,
+    ast.BinOp: Kinds._binary,
+    ast.BoolOp: Kinds._logic,
+    ast.IfExp: Kinds._choice,
+    ast.Attribute: Kinds._attribute,
+    ast.Subscript: Kinds._item,
+    ast.Call: Kinds._call,
+}
+_KINDS: dict[type, Kind] = {
+    **dict.fromkeys([ast.UnaryOp, ast.Compare], "int"),
+    **dict.fromkeys([ast.List, ast.ListComp], "list"),
+    ast.Tuple: "tuple",
+    **dict.fromkeys([ast.Dict, ast.DictComp], "dict"),
+}
 Finder = Callable[[Kinds], Kind]
 
 
 def _bindings(function: Function) -> Iterator[tuple[str, Finder]]:
     """Every name that a body binds, with how to find its kind. Names of comprehensions count as the function's."""
-    for node in function.parts:
+    for node in function.bindings:
         match node:
             case ast.Assign(targets=[target], value=value):
                 yield from _bind(target, _kind_of(value))

@@ -11,9 +11,9 @@ import msgpack
 from contracts.runtime import gas
 from contracts.runtime.codec import INT_MAX, INT_MIN, MAX_TEXT, Unencodable, decode_trusted
 from contracts.runtime.errors import ContractError
-from contracts.runtime.keys import key_bytes, map_prefix, value_key
+from contracts.runtime.keys import MAX_KEY_BYTES, key_bytes, map_prefix, value_key
 from contracts.runtime.model import Contract, State
-from contracts.runtime.types import INT, Converter, Make, Mismatch, Scalar, converter
+from contracts.runtime.types import INT, STR, Converter, Make, Mismatch, Scalar, TupleOf, converter
 
 _pack = msgpack.Packer(autoreset=True).pack
 _SMALL = 1 << 63
@@ -99,6 +99,9 @@ def _key_maker(storage: Storage, owner: str, state: State) -> Callable[[Any], by
 
     def make(key: Any) -> bytes:
         storage.charge(gas.KEY)
+        return checked(key)
+
+    def checked(key: Any) -> bytes:
         try:
             check(key)
             return prefix + key_bytes(key)
@@ -119,8 +122,23 @@ def _key_maker(storage: Storage, owner: str, state: State) -> Callable[[Any], by
             return prefix + packed
         return make(key)
 
+    def make_pair(key: Any) -> bytes:
+        storage.charge(gas.KEY)
+        if type(key) is tuple and tuple(map(type, key)) == kinds:
+            try:
+                packed: bytes = _pack(key)
+            except (OverflowError, ValueError):
+                return checked(key)
+            if len(packed) <= MAX_KEY_BYTES:
+                return prefix + packed
+        return checked(key)
+
     if isinstance(state.key, Scalar) and state.key.name in ("str", "int"):
         return make_text if state.key.name == "str" else make_int
+    kinds: tuple[type, ...] = ()
+    if isinstance(state.key, TupleOf) and all(item in (STR, INT) for item in state.key.items):
+        kinds = tuple([str if item == STR else int for item in state.key.items])
+        return make_pair
     return make
 
 

@@ -8,11 +8,12 @@ A new block begins in every branch, in every turn of a loop, and after every sta
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 
 from contracts.runtime import gas
 from contracts.runtime.lower_expr import Expressions, excess, invoke, load, number
 from contracts.runtime.model import Contract, Function
-from contracts.runtime.tree import walk
+from contracts.runtime.tree import placed, walk
 from contracts.runtime.types import Scalar, parse
 
 
@@ -31,18 +32,20 @@ def function_node(name: str, arguments: ast.arguments, body: list[ast.stmt]) -> 
     return node
 
 
-def charge(cost: int) -> list[ast.stmt]:
+@lru_cache(maxsize=2_048)
+def charge(cost: int) -> tuple[ast.stmt, ast.stmt]:
     """_gas -= cost; if _gas < 0: _out()"""
-    return [
-        ast.AugAssign(target=ast.Name(id="_gas", ctx=ast.Store()), op=ast.Sub(), value=number(cost)),
-        ast.If(
-            test=ast.Compare(left=load("_gas"), ops=[ast.Lt()], comparators=[number(0)]),
-            body=[ast.Expr(value=invoke("_out"))],
-            orelse=[],
-        ),
-    ]
+    pay = ast.AugAssign(target=ast.Name(id="_gas", ctx=ast.Store()), op=ast.Sub(), value=number(cost))
+    return placed(pay), _STOP_WHEN_OUT
 
 
+_STOP_WHEN_OUT = placed(
+    ast.If(
+        test=ast.Compare(left=load("_gas"), ops=[ast.Lt()], comparators=[number(0)]),
+        body=[ast.Expr(value=invoke("_out"))],
+        orelse=[],
+    )
+)
 _JUMPS = frozenset({ast.Return, ast.Break, ast.Continue})
 _LOOP_ENDS = frozenset({ast.Return, ast.Break})
 
@@ -60,7 +63,9 @@ def _leaves_loop(body: list[ast.stmt]) -> bool:
 def _holds(node: ast.stmt, kinds: frozenset[type[ast.stmt]]) -> bool:
     """Whether the statement is one of these kinds, or has one inside."""
     if isinstance(node, ast.If | ast.For | ast.While):
-        return any(_holds(part, kinds) for part in (*node.body, *node.orelse))
+        for part in (*node.body, *node.orelse):
+            if _holds(part, kinds):
+                return True
     return type(node) in kinds
 
 

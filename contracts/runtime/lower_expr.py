@@ -8,12 +8,15 @@ collection, a call. Comparisons, indices and conditions take terms.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
 
 from contracts.runtime import gas
 from contracts.runtime.bits import Bits
 from contracts.runtime.kinds import Kinds, enforced_kind
 from contracts.runtime.model import Contract, Function
+from contracts.runtime.tree import placed
 from contracts.runtime.types import Type
 from contracts.runtime.vocabulary import ITERATORS
 
@@ -28,19 +31,27 @@ COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.NotIn: "_not_in",
 }
 _CALL_COSTS = {"sha256": gas.HASH, "address_of": gas.HASH, "ed25519_verify": gas.SIGNATURE, "call": gas.CROSS_CALL}
+_CALL_COSTS |= dict.fromkeys(["column_sum", "column_values", "pack_column"], 2 * gas.COLUMN)
+_CALL_COSTS |= {"column_value": gas.COLUMN, "column_above": 4 * gas.COLUMN}
 _DIRECT = frozenset({"len", "ord", "range", "bool"})  # O(1), and nothing to bound
 
 
+_LOAD, _STORE = ast.Load(), ast.Store()
+
+
+@lru_cache(maxsize=2_048)
 def load(name: str) -> ast.Name:
-    return ast.Name(id=name, ctx=ast.Load())
+    """Nodes are only read once they are made, so one may stand in many places."""
+    return placed(ast.Name(id=name, ctx=_LOAD))
 
 
 def invoke(name: str, *args: ast.expr) -> ast.Call:
     return ast.Call(func=load(name), args=list(args), keywords=[])
 
 
+@lru_cache(maxsize=2_048)
 def number(value: int) -> ast.Constant:
-    return ast.Constant(value=value)
+    return placed(ast.Constant(value=value))
 
 
 def excess(term: ast.expr) -> ast.BinOp:
@@ -77,6 +88,8 @@ class Expressions:
     def is_loose(self, node: ast.expr) -> bool:
         """Whether the term may be an integer beyond 256 bits."""
         match node:
+            case ast.Name() | ast.Constant():
+                return False
             case ast.BinOp(op=ast.Add()):
                 return self.is_int(node) and not self.bits.fits(node)
             case ast.BinOp(op=ast.Sub() | ast.FloorDiv()) | ast.UnaryOp(op=ast.USub()):
@@ -91,7 +104,7 @@ class Expressions:
         if self.inside_iterable:
             return invoke("_bound", term)
         name = "_t"
-        held = ast.NamedExpr(target=ast.Name(id=name, ctx=ast.Store()), value=term)
+        held = ast.NamedExpr(target=ast.Name(id=name, ctx=_STORE), value=term)
         return ast.IfExp(test=excess(held), body=invoke("_bound", load(name)), orelse=load(name))
 
     def typed(self, node: ast.expr, kind: Type) -> ast.expr:
@@ -101,47 +114,40 @@ class Expressions:
         return value if wanted is None or self.kinds.of(node) == wanted else invoke(f"_{wanted}", value)
 
     def term(self, node: ast.expr) -> ast.expr:
-        match node:
-            case ast.Constant() | ast.Name():
-                self.cost += gas.NAME
-                return node
-            case ast.BinOp(left=left, op=op, right=right):
-                return self.binary(node, left, op, right)
-            case ast.UnaryOp(op=op, operand=operand):
-                self.cost += gas.ARITHMETIC
-                return ast.UnaryOp(op=op, operand=self.term(operand))
-            case ast.BoolOp(op=logic, values=values):
-                self.cost += gas.ARITHMETIC * len(values)
-                return ast.BoolOp(op=logic, values=[self.value(value) for value in values])
-            case ast.IfExp(test=test, body=body, orelse=orelse):
-                self.cost += gas.ARITHMETIC
-                return ast.IfExp(test=self.term(test), body=self.value(body), orelse=self.value(orelse))
-            case ast.Compare():
-                return self.compare(node)
-            case ast.List(elts=items):
-                return ast.List(elts=self.elements(items), ctx=ast.Load())
-            case ast.Tuple(elts=items):
-                return ast.Tuple(elts=self.elements(items), ctx=ast.Load())
-            case ast.Dict(keys=keys, values=values):
-                self.cost += gas.ELEMENT * len(values)
-                pairs = [(self.key(key), self.value(item)) for key, item in zip(keys, values, strict=True) if key]
-                return ast.Dict(keys=[key for key, _ in pairs], values=[item for _, item in pairs])
-            case ast.Attribute(value=ast.Name(id="ctx"), attr=attr):
-                self.cost += gas.ITEM
-                return ast.Attribute(value=load("_ctx"), attr=attr, ctx=ast.Load())
-            case ast.Attribute(value=value, attr=attr):
-                self.cost += gas.ITEM
-                return ast.Attribute(value=self.term(value), attr=attr, ctx=ast.Load())
-            case ast.Subscript(value=value, slice=key):
-                return self.item(value, key)
-            case ast.ListComp(elt=item, generators=generators):
-                return self.list_comprehension(item, generators)
-            case ast.DictComp(key=key, value=item, generators=generators):
-                return self.dict_comprehension(key, item, generators)
-            case ast.Call():
-                return self.call(node)
-            case _:
-                raise AssertionError(f"the checker let {type(node).__name__} through")
+        return _TERMS[type(node)](self, node)
+
+    def leaf(self, node: ast.Constant | ast.Name) -> ast.expr:
+        self.cost += gas.NAME
+        return node
+
+    def unary(self, node: ast.UnaryOp) -> ast.expr:
+        self.cost += gas.ARITHMETIC
+        return ast.UnaryOp(op=node.op, operand=self.term(node.operand))
+
+    def logic(self, node: ast.BoolOp) -> ast.expr:
+        self.cost += gas.ARITHMETIC * len(node.values)
+        return ast.BoolOp(op=node.op, values=[self.value(value) for value in node.values])
+
+    def conditional(self, node: ast.IfExp) -> ast.expr:
+        self.cost += gas.ARITHMETIC
+        return ast.IfExp(test=self.term(node.test), body=self.value(node.body), orelse=self.value(node.orelse))
+
+    def list_display(self, node: ast.List) -> ast.expr:
+        return ast.List(elts=self.elements(node.elts), ctx=_LOAD)
+
+    def tuple_display(self, node: ast.Tuple) -> ast.expr:
+        return ast.Tuple(elts=self.elements(node.elts), ctx=_LOAD)
+
+    def dict_display(self, node: ast.Dict) -> ast.expr:
+        self.cost += gas.ELEMENT * len(node.values)
+        pairs = [(self.key(key), self.value(item)) for key, item in zip(node.keys, node.values, strict=True) if key]
+        return ast.Dict(keys=[key for key, _ in pairs], values=[item for _, item in pairs])
+
+    def attribute(self, node: ast.Attribute) -> ast.expr:
+        self.cost += gas.ITEM
+        is_context = isinstance(node.value, ast.Name) and node.value.id == "ctx"
+        holder = load("_ctx") if is_context else self.term(node.value)
+        return ast.Attribute(value=holder, attr=node.attr, ctx=_LOAD)
 
     def elements(self, items: Sequence[ast.expr]) -> list[ast.expr]:
         self.cost += gas.ELEMENT * (1 + len(items))
@@ -157,7 +163,8 @@ class Expressions:
 
     # --- operators
 
-    def binary(self, node: ast.expr, left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
+    def binary(self, node: ast.BinOp) -> ast.expr:
+        left, op, right = node.left, node.op, node.right
         helper = self.operator_helper(left, op, right)
         if helper is not None:
             self.cost += gas.GENERAL + (gas.POWER if helper == "_pow" else 0)
@@ -206,7 +213,7 @@ class Expressions:
             right_value = self.value(right)
             if i + 1 < len(node.ops):
                 name = self.temporary()
-                held = ast.NamedExpr(target=ast.Name(id=name, ctx=ast.Store()), value=right_value)
+                held = ast.NamedExpr(target=ast.Name(id=name, ctx=_STORE), value=right_value)
                 parts.append(self.comparison_of(op, left, right, left_value, held))
                 left, left_value = right, load(name)
             else:
@@ -255,7 +262,8 @@ class Expressions:
     def is_state(self, name: str) -> bool:
         return name in self.contract.states and name not in self.kinds.variables
 
-    def item(self, value: ast.expr, key: ast.expr) -> ast.expr:
+    def item(self, node: ast.Subscript) -> ast.expr:
+        value, key = node.value, node.slice
         if isinstance(value, ast.Name) and self.is_state(value.id):
             self.cost += gas.STATE_READ
             return invoke(f"_{value.id}_at", self.value(key))
@@ -267,19 +275,19 @@ class Expressions:
             return invoke("_slice", self.value(value), *bounds)
         if self.kinds.of(key) in ("int", "str"):
             self.cost += gas.ITEM
-            return ast.Subscript(value=self.term(value), slice=self.term(key), ctx=ast.Load())
+            return ast.Subscript(value=self.term(value), slice=self.term(key), ctx=_LOAD)
         self.cost += gas.GENERAL
         return invoke("_item", self.value(value), self.value(key))
 
     # --- comprehensions
 
-    def list_comprehension(self, item: ast.expr, generators: list[ast.comprehension]) -> ast.expr:
-        lowered, inner = self.generators(generators, [item])
+    def list_comprehension(self, node: ast.ListComp) -> ast.expr:
+        lowered, inner = self.generators(node.generators, [node.elt])
         return ast.ListComp(elt=inner[0], generators=lowered)
 
-    def dict_comprehension(self, key: ast.expr, item: ast.expr, generators: list[ast.comprehension]) -> ast.expr:
-        lowered, inner = self.generators(generators, [key, item])
-        checked_key = inner[0] if self.kinds.of(key) == "str" else invoke("_key", inner[0])
+    def dict_comprehension(self, node: ast.DictComp) -> ast.expr:
+        lowered, inner = self.generators(node.generators, [node.key, node.value])
+        checked_key = inner[0] if self.kinds.of(node.key) == "str" else invoke("_key", inner[0])
         return ast.DictComp(key=checked_key, value=inner[1], generators=lowered)
 
     def generators(
@@ -318,7 +326,7 @@ class Expressions:
         if self.inside_iterable:
             return invoke("_tick", number(cost))
         left = ast.BinOp(left=load("_gas"), op=ast.Sub(), right=number(cost))
-        pay = ast.NamedExpr(target=ast.Name(id="_gas", ctx=ast.Store()), value=left)
+        pay = ast.NamedExpr(target=ast.Name(id="_gas", ctx=_STORE), value=left)
         return ast.BoolOp(
             op=ast.Or(), values=[ast.Compare(left=pay, ops=[ast.GtE()], comparators=[number(0)]), invoke("_out")]
         )
@@ -353,7 +361,7 @@ class Expressions:
                 return self.state_call(node, name, attr)
             case ast.Attribute(value=value, attr="append"):
                 self.cost += gas.METHOD
-                method = ast.Attribute(value=self.term(value), attr="append", ctx=ast.Load())
+                method = ast.Attribute(value=self.term(value), attr="append", ctx=_LOAD)
                 return ast.Call(func=method, args=[self.value(node.args[0])], keywords=[])
             case ast.Attribute(value=value, attr=attr):
                 self.cost += gas.METHOD + (gas.JOIN if attr == "join" else 0)
@@ -374,7 +382,7 @@ class Expressions:
             return self.typed_call(node, name, contract.records[name].fields)
         if name == "replace":
             return self.replacement(node)
-        if name in ("abs", *_DIRECT):
+        if name in _DIRECT or name == "abs":
             self.cost += gas.METHOD
             return invoke(name, *[self.term(arg) for arg in node.args])
         self.cost += _CALL_COSTS.get(name, gas.METHOD)
@@ -401,11 +409,29 @@ class Expressions:
         record = self.value(node.args[0])
         values: list[ast.expr] = []
         for keyword in node.keywords:
-            kinds = {enforced_kind(kind) for kind in self.contract.field_types(keyword.arg or "")}
-            wanted = kinds.pop() if len(kinds) == 1 else None
+            wanted = self.kinds.field(keyword.arg or "")
             value = self.value(keyword.value)
             values.append(
                 value if wanted is None or self.kinds.of(keyword.value) == wanted else invoke(f"_{wanted}", value)
             )
         names: list[ast.expr | None] = [ast.Constant(value=keyword.arg) for keyword in node.keywords]
         return invoke("_replace", record, ast.Dict(keys=names, values=values))
+
+
+_TERMS: dict[type, Callable[[Expressions, Any], ast.expr]] = {  # whatever else there is, the checker refused
+    ast.Constant: Expressions.leaf,
+    ast.Name: Expressions.leaf,
+    ast.BinOp: Expressions.binary,
+    ast.UnaryOp: Expressions.unary,
+    ast.BoolOp: Expressions.logic,
+    ast.IfExp: Expressions.conditional,
+    ast.Compare: Expressions.compare,
+    ast.List: Expressions.list_display,
+    ast.Tuple: Expressions.tuple_display,
+    ast.Dict: Expressions.dict_display,
+    ast.Attribute: Expressions.attribute,
+    ast.Subscript: Expressions.item,
+    ast.ListComp: Expressions.list_comprehension,
+    ast.DictComp: Expressions.dict_comprehension,
+    ast.Call: Expressions.call,
+}

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from contracts.runtime.tree import walk
 from contracts.runtime.types import RecordOf, Type
 
-_PARTS = frozenset({ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.comprehension, ast.Call, ast.Subscript})
+BINDINGS = frozenset({ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.comprehension})
+USES = frozenset({ast.Call, ast.Subscript})
 FunctionKind = Literal["export", "view", "private"]
 
 
@@ -43,15 +43,10 @@ class Function:
     returns: Type
     doc: str
     node: ast.FunctionDef
-    parts: tuple[ast.AST, ...]
-    """What its body binds, calls and looks up: the nodes that later passes ask for, found in one walk."""
-
-    @classmethod
-    def of(
-        cls, node: ast.FunctionDef, kind: FunctionKind, params: tuple[tuple[str, Type], ...], returns: Type
-    ) -> Function:
-        parts = tuple(part for part in walk(node) if type(part) in _PARTS)
-        return cls(node.name, kind, params, returns, ast.get_docstring(node) or "", node, parts)
+    bindings: tuple[ast.AST, ...]
+    """What its body binds: the nodes of the kinds in BINDINGS, as the walk over the tree met them."""
+    uses: tuple[ast.AST, ...]
+    """What it calls and looks up: those of the kinds in USES."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.runtime.codec import INT_MAX, INT_MIN
-from contracts.runtime.model import CheckError
+from contracts.runtime.model import BINDINGS, USES, CheckError
 from contracts.runtime.vocabulary import ALLOWED_NODES, KEYWORDS, REFUSED_NODES
 
 _PLACED = (ast.stmt, ast.expr, ast.arg, ast.keyword, ast.alias)  # nodes that say where they are
@@ -28,51 +28,69 @@ def error(node: ast.AST, code: str, message: str) -> CheckError:
 class _Shape:
     """What is known of a kind of node before any is seen."""
 
-    fields: tuple[str, ...]
+    fields: tuple[str, ...]  # those that are looked into
     has_place: bool  # it says where it stands
-    is_plain: bool  # allowed, with nothing inside: an operator or a context
-    is_allowed: bool
-    names: bool  # its strings are identifiers
+    has_context: bool
+    is_part: bool  # later passes ask for it
     form: Callable[[Any], Iterable[Problem]] | None
 
 
-def check_nodes(tree: ast.Module) -> list[CheckError]:
-    """Refusals that need no knowledge of names: unknown nodes, strange identifiers, forms that the language leaves out."""
+Parts = dict[ast.stmt, list[ast.AST]]  # for each statement of the module the nodes inside that later passes ask for
+
+
+def check_nodes(tree: ast.Module) -> tuple[list[CheckError], Parts]:
+    """Refusals that need no knowledge of names: unknown nodes, strange identifiers, forms that the language leaves out.
+
+    The only walk over the whole tree, level by level, so it also collects what later passes ask for.
+    """
     found: list[CheckError] = []
     accepted: set[str] = set()
-    count = 1
-    stack: list[tuple[ast.AST, ast.AST, int]] = [(tree, tree, 1)]
-    while stack:
-        node, where, depth = stack.pop()
-        kind = type(node)
-        shape = _shapes.get(kind) or _shape(kind)
-        if not shape.is_allowed:
-            code, message = REFUSED_NODES.get(kind.__name__, ("SYNTAX", f"{kind.__name__} is not in the language"))
-            found.append(error(where, code, message))
-        elif shape.form is not None:
+    parts: Parts = {statement: [] for statement in tree.body}
+    pending: list[tuple[ast.AST, ast.AST, int, list[ast.AST]]] = [(node, node, 2, mine) for node, mine in parts.items()]
+    leaves = 1  # the module, and what needs no turn of its own
+    for node, where, depth, mine in pending:  # the list grows while it is walked
+        shape = _shapes[type(node)]
+        leaves += shape.has_context
+        if shape.is_part:
+            mine.append(node)
+        if shape.form is not None:
             found.extend(error(where, code, message) for code, message in shape.form(node))
         for field in shape.fields:
-            value = getattr(node, field, None)
-            if value is None:
-                continue
+            value: Any = getattr(node, field, None)
+            child: Any
             for child in value if type(value) is list else (value,):
-                inner = _shapes.get(type(child)) or _shape(type(child))
-                if inner.fields or not inner.is_plain:
-                    if type(child) is str and shape.names and field != "module" and child not in accepted:
-                        problem = _identifier_problem(child)
-                        if problem is None:
-                            accepted.add(child)
-                        else:
-                            found.append(error(where, *problem))
-                    if not isinstance(child, ast.AST):
-                        continue
-                    is_elif = kind is ast.If and field == "orelse" and type(child) is ast.If and value == [child]
-                    stack.append((child, child if inner.has_place else where, depth if is_elif else depth + 1))
-                count += 1
-                if depth > MAX_DEPTH or count > MAX_NODES:
-                    message = f"at most {MAX_DEPTH} levels deep and {MAX_NODES} parts: name the parts"
-                    return [error(child if inner.has_place else where, "NESTING", message)]
-    return sorted(found, key=lambda e: (e.line, e.column, e.code))
+                kind = type(child)
+                if kind is ast.Name and depth < MAX_DEPTH:
+                    leaves += 3  # it, its text and its context
+                    if child.id not in accepted:
+                        found.extend(_identifier_errors(child, child.id, accepted))
+                elif kind is ast.Constant and depth < MAX_DEPTH:
+                    leaves += 2
+                    if type(child.value) not in _CONSTANTS:
+                        found.extend(error(child, code, message) for code, message in _constant(child))
+                elif kind is str:
+                    leaves += 1
+                    if child not in accepted:
+                        found.extend(_identifier_errors(where, child, accepted))
+                elif kind in _LEAVES:
+                    leaves += 1
+                elif isinstance(child, ast.AST):
+                    is_elif = kind is ast.If and type(node) is ast.If and field == "orelse" and len(value) == 1
+                    place = child if _shapes[kind].has_place else where
+                    pending.append((child, place, depth if is_elif else depth + 1, mine))
+        if depth > MAX_DEPTH or leaves + len(pending) > MAX_NODES:
+            message = f"at most {MAX_DEPTH} levels deep and {MAX_NODES} parts: name the parts"
+            return [error(where, "NESTING", message)], parts
+    return sorted(found, key=lambda e: (e.line, e.column, e.code)), parts
+
+
+def _identifier_errors(where: ast.AST, text: str, accepted: set[str]) -> list[CheckError]:
+    """An identifier seen for the first time; a good one need not be looked at again."""
+    problem = _identifier_problem(text)
+    if problem is None:
+        accepted.add(text)
+        return []
+    return [error(where, *problem)]
 
 
 def _identifier_problem(text: str) -> Problem | None:
@@ -135,17 +153,15 @@ def _imported(node: ast.alias) -> Iterator[Problem]:
         yield "IMPORT", "host names keep their names"
 
 
-def _constant(node: ast.Constant) -> tuple[Problem, ...]:
+def _constant(node: ast.Constant) -> Iterator[Problem]:
     value: Any = node.value
-    kind = type(value)
-    if kind is int:
+    if type(value) is int:
         if not INT_MIN <= value <= INT_MAX:
-            return (("CONSTANT_TOO_LARGE", "integers have at most 256 bits"),)
-    elif kind is float or kind is complex:
-        return (("FLOAT", "integers only: give the quantity a smaller unit (Wh, micros)"),)
-    elif kind not in _CONSTANTS:
-        return (("CONSTANT", "constants are int, str, bytes, bool and None"),)
-    return ()
+            yield "CONSTANT_TOO_LARGE", "integers have at most 256 bits"
+    elif isinstance(value, float | complex):
+        yield "FLOAT", "integers only: give the quantity a smaller unit (Wh, micros)"
+    elif type(value) not in _CONSTANTS:
+        yield "CONSTANT", "constants are int, str, bytes, bool and None"
 
 
 _CONSTANTS = frozenset({str, bytes, bool, type(None), type(...)})
@@ -162,20 +178,32 @@ _FORMS: dict[type, Callable[[Any], Iterable[Problem]]] = {
     ast.Assign: _assignment,
     ast.alias: _imported,
 }
-_shapes: dict[type, _Shape] = {}
+_LEAVES = frozenset(kind for kind in ALLOWED_NODES if not kind._fields and not issubclass(kind, _PLACED))
+# A context has no say, and this parser leaves no comments of types; a constant's value is seen by its form, and what is
+# imported is compared with the host's names later.
+_UNSEEN = {"ctx", "type_comment"}
+_UNSEEN_OF: dict[type, set[str]] = {
+    ast.Constant: {"value", "kind"},
+    ast.alias: {"name", "asname"},
+    ast.ImportFrom: {"module", "level"},
+}
 
 
-def _shape(kind: type) -> _Shape:
-    is_node = issubclass(kind, ast.AST)
-    is_allowed = kind in ALLOWED_NODES
-    has_place = issubclass(kind, _PLACED)
-    fields: tuple[str, ...] = getattr(kind, "_fields", ()) if is_node else ()
-    made = _shapes[kind] = _Shape(
-        fields,
-        has_place,
-        is_allowed and not fields and not has_place,
-        is_allowed,
-        is_allowed and kind not in (ast.Constant, ast.alias),  # imports are compared with the host's names later
-        _FORMS.get(kind),
-    )
-    return made
+class _Shapes(dict[type, _Shape]):
+    """Made when a kind of node is met for the first time."""
+
+    def __missing__(self, kind: type) -> _Shape:
+        unseen = _UNSEEN | _UNSEEN_OF.get(kind, set())
+        fields = tuple(field for field in getattr(kind, "_fields", ()) if field not in unseen)
+        form = _FORMS.get(kind) if kind in ALLOWED_NODES else _refuse(kind.__name__)
+        has_context = "ctx" in getattr(kind, "_fields", ())
+        shape = self[kind] = _Shape(fields, issubclass(kind, _PLACED), has_context, kind in BINDINGS | USES, form)
+        return shape
+
+
+def _refuse(name: str) -> Callable[[Any], Iterable[Problem]]:
+    problem = REFUSED_NODES.get(name, ("SYNTAX", f"{name} is not in the language"))
+    return lambda _: (problem,)
+
+
+_shapes = _Shapes()

@@ -11,7 +11,7 @@ from itertools import islice
 from types import CellType
 from typing import Any, NoReturn
 
-from contracts.runtime import gas
+from contracts.runtime import columns, gas
 from contracts.runtime.codec import MAX_DEPTH, MAX_ITEMS, MAX_TEXT
 from contracts.runtime.errors import ContractError
 from contracts.runtime.integers import bit_or, bound, divide, modulo, power, require_int, require_str, shift_left
@@ -374,6 +374,31 @@ class Operations:
 
     def do_address_of(self, public_key: Any) -> str:
         return self.do_sha256(public_key)[:20].hex()
+
+    # --- columns
+
+    def _column(self, column: Any) -> bytes:
+        """Pays for looking at all of its numbers."""
+        data = columns.require_column(column)
+        self.charge(gas.COLUMN_NUMBER * (len(data) // columns.NUMBER_BYTES))
+        return data
+
+    def do_column_value(self, column: Any, place: Any) -> int:
+        return columns.value_at(columns.require_column(column), place)
+
+    def do_column_values(self, column: Any) -> list[int]:
+        return list(columns.values_of(self._column(column)))
+
+    def do_column_sum(self, column: Any) -> int:
+        return sum(columns.values_of(self._column(column)))
+
+    def do_column_above(self, column: Any, limits: Any) -> list[int]:
+        return columns.above(self._column(column), self._column(limits))
+
+    def do_pack_column(self, values: Any) -> bytes:
+        items = self._collect(values)
+        self.charge(gas.COLUMN_NUMBER * len(items))
+        return columns.packed(items)
 
     def do_m_encode(self, text: Any) -> bytes:
         self.charge(len(require_str(text)) // gas.BYTES_PER_UNIT)

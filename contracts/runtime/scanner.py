@@ -15,23 +15,28 @@ MAX_ELIFS = 32
 MAX_NUMBER_CHARACTERS = 80
 MAX_STRING_CHARACTERS = 4_096
 
-# One token of a contract, or a run of what is never refused and never nests; whatever matches none of these is refused.
+# What is never refused and never nests is run over; then comes one token, or what is no token of the language.
 _TOKEN = re.compile(
     r"""
-    (?P<skip>(?:[ ]+|[,:;]|\#[^\n]*
-        |(?!(?:not|if|else|elif|and|or|in|is|lambda|await|for|def|while)\b)[A-Za-z_][A-Za-z0-9_]*+(?!["']))++)
-  | (?P<newline>\n)
-  | (?P<triple>(?P<tprefix>[A-Za-z]*)(?P<tquote>\"\"\"|''')(?P<tbody>(?:[^\\]|\\.)*?)(?P=tquote))
-  | (?P<string>(?P<sprefix>[A-Za-z]*)(?P<squote>["'])(?P<sbody>(?:[^\\\n]|\\[^\n])*?)(?P=squote))
-  | (?P<number>\.?[0-9][0-9A-Za-z_.]*)
-  | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-  | (?P<open>[(\[{]) | (?P<close>[)\]}])
-  | (?P<ellipsis>\.\.\.)
-  | (?P<operator>->|\*\*=?|//=?|<<=?|>>=?|[-+*%&|^]=|[<>=!]=|[-+*/%&|^~<>=.@!\\])
+    (?:[ ]+ | [,:;] | =(?!=) | \#[^\n]*
+     | (?!(?:not|if|else|elif|and|or|in|is|lambda|await|for|def|while)\b)[A-Za-z_][A-Za-z0-9_]*+(?!["'])
+     | "[^"\\\n]{1,256}" | '[^'\\\n]{1,256}' | [1-9][0-9]{0,17}(?![0-9A-Za-z_.])
+    )*+
+    (?:
+        (?P<newline>\n)
+      | (?P<open>[(\[{]) | (?P<close>[)\]}])
+      | (?P<triple>(?P<tprefix>[A-Za-z]*)(?P<tquote>\"\"\"|''')(?P<tbody>(?:[^\\]|\\.)*?)(?P=tquote))
+      | (?P<string>(?P<sprefix>[A-Za-z]*)(?P<squote>["'])(?P<sbody>(?:[^\\\n]|\\[^\n])*?)(?P=squote))
+      | (?P<number>\.?[0-9][0-9A-Za-z_.]*)
+      | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+      | (?P<ellipsis>\.\.\.)
+      | (?P<operator>->|\*\*=?|//=?|<<=?|>>=?|[-+*%&|^]=|[<>=!]=|[-+*/%&|^~<>=.@!\\])
+      | (?P<strange>.)
+      | \Z
+    )
     """,
     re.VERBOSE | re.DOTALL,
 )
-_LITERALS = frozenset({"triple", "string", "number"})
 _STRANGE = re.compile(rb"[^\x20-\x7e\n]")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+(_[0-9a-fA-F]+)*|[1-9][0-9]*(_[0-9]+)*|0")
 _FLOAT = re.compile(r"[0-9_]*\.[0-9_]*([eE][-+]?[0-9]*)?[jJ]?|[0-9][0-9_]*([eE][0-9]*)?[jJ]?")
@@ -60,63 +65,53 @@ def _place(before: str) -> tuple[int, int]:
 
 
 def _tokens(text: str) -> Finding | None:
-    """Walks the tokens once. Only those that can be refused or that nest are looked at, so most cost nothing but their match."""
-    nesting = _Nesting()
-    position = 0
+    """Walks the tokens once, and counts what nests."""
+    brackets = operators = elifs = 0
     for match in _TOKEN.finditer(text):
-        if match.start() != position:
-            break
-        position = match.end()
         kind = match.lastgroup
-        if kind == "skip":
-            continue
-        problem = _problem(match, kind) if kind in _LITERALS else nesting.problem(kind, match.group())
-        if problem is not None:
-            return *_place(text[: match.start()]), *problem
-    if position < len(text):
-        return *_place(text[:position]), "SYNTAX", "this is not the beginning of anything in the language"
+        problem: tuple[str, str] | None = None
+        if kind == "newline":
+            if brackets == 0:
+                operators = 0
+        elif kind == "open":
+            brackets += 1
+            if brackets > MAX_BRACKETS:
+                problem = "NESTING", f"at most {MAX_BRACKETS} brackets deep: name the parts"
+        elif kind == "close":
+            brackets = max(0, brackets - 1)
+        elif kind == "operator" or kind == "word":
+            token = match[kind]
+            if kind == "operator" or token in _NESTING_WORDS:
+                operators += 1
+                if operators > MAX_OPERATORS_PER_LINE:
+                    problem = "NESTING", f"at most {MAX_OPERATORS_PER_LINE} operators in one line: name the parts"
+                elif token == "\\":
+                    problem = "SYNTAX", "no line continuation by a backslash: use brackets"
+            elif token == "elif":
+                elifs += 1
+                if elifs > MAX_ELIFS:
+                    problem = "NESTING", f"at most {MAX_ELIFS} elif branches in a row"
+            elif token in ("def", "while"):
+                elifs = 0
+        elif kind is not None:
+            problem = _problem(match, kind)
+        if kind is not None and problem is not None:
+            return *_place(text[: match.start(kind)]), *problem
     return None
 
 
-def _problem(match: re.Match[str], kind: str | None) -> tuple[str, str] | None:
-    if kind == "string":
-        return _string_problem(match.group("sprefix"), match.group("sbody"))
-    if kind == "triple":
-        return _string_problem(match.group("tprefix"), match.group("tbody"))
-    return _number_problem(match.group())
-
-
-class _Nesting:
-    """Counts what nests, token by token."""
-
-    def __init__(self) -> None:
-        self.brackets = 0
-        self.operators = 0
-        self.elifs = 0
-
-    def problem(self, kind: str | None, token: str) -> tuple[str, str] | None:
-        if kind == "newline":
-            if self.brackets == 0:
-                self.operators = 0
-        elif kind == "open":
-            self.brackets += 1
-            if self.brackets > MAX_BRACKETS:
-                return "NESTING", f"at most {MAX_BRACKETS} brackets deep: name the parts"
-        elif kind == "close":
-            self.brackets = max(0, self.brackets - 1)
-        elif token in _NESTING_WORDS or (kind == "operator" and token != "="):
-            self.operators += 1
-            if self.operators > MAX_OPERATORS_PER_LINE:
-                return "NESTING", f"at most {MAX_OPERATORS_PER_LINE} operators in one line: name the parts"
-        elif token == "elif":
-            self.elifs += 1
-            if self.elifs > MAX_ELIFS:
-                return "NESTING", f"at most {MAX_ELIFS} elif branches in a row"
-        elif token in ("def", "while"):
-            self.elifs = 0
-        if token == "\\":
-            return "SYNTAX", "no line continuation by a backslash: use brackets"
-        return None
+def _problem(match: re.Match[str], kind: str) -> tuple[str, str] | None:
+    match kind:
+        case "string":
+            return _string_problem(match["sprefix"], match["sbody"])
+        case "triple":
+            return _string_problem(match["tprefix"], match["tbody"])
+        case "number":
+            return _number_problem(match["number"])
+        case "strange":
+            return "SYNTAX", "this is not the beginning of anything in the language"
+        case _:
+            return None  # ...
 
 
 def _string_problem(prefix: str, body: str) -> tuple[str, str] | None:

@@ -13,11 +13,16 @@ HOST_NAMES: Final = frozenset(
         "Value",
         "address_of",
         "call",
+        "column_above",
+        "column_sum",
+        "column_value",
+        "column_values",
         "ctx",
         "ed25519_verify",
         "emit",
         "export",
         "fail",
+        "pack_column",
         "replace",
         "require",
         "sha256",
@@ -25,7 +30,21 @@ HOST_NAMES: Final = frozenset(
     ]
 )
 HOST_FUNCTIONS: Final = frozenset(
-    ["address_of", "call", "ed25519_verify", "emit", "fail", "replace", "require", "sha256"]
+    [
+        "address_of",
+        "call",
+        "column_above",
+        "column_sum",
+        "column_value",
+        "column_values",
+        "ed25519_verify",
+        "emit",
+        "fail",
+        "pack_column",
+        "replace",
+        "require",
+        "sha256",
+    ]
 )
 CONTEXT_FIELDS: Final = frozenset(["sender", "caller", "contract", "height", "time_ms"])
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from devnet.bench.gauges import percentile
 from devnet.bench.options import Options
-from devnet.bench.workload import READINGS_PER_BATCH
 from node.stages import STAGES
 
 
@@ -25,6 +24,9 @@ class Measured:
     found_elsewhere: int
     looked_up: int
     agree: bool
+    orders: int = 0  # whose placing another node's receipts tell
+    orders_cleared: int = 0  # and whose gate has closed since
+    readings: int = 0  # in what was final, each in a receipt with the hash of what was signed
 
 
 def figures(measured: Measured) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def figures(measured: Measured) -> dict[str, Any]:
         "workload": options.workload,
         "nodes": options.nodes,
         "tps": round(tps, 1),
-        "readings_per_s": round(tps * READINGS_PER_BATCH) if options.workload == "meter" else 0,
+        "readings_per_s": round(measured.readings / seconds) if seconds else 0,
         "p50_ms": _rounded(percentile(latencies, 0.5)),
         "p99_ms": _rounded(percentile(latencies, 0.99)),
         "verify_us": round(measured.verify_us, 1),
@@ -59,6 +61,11 @@ def figures(measured: Measured) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "transactions": len(due),
         "final": len(final),
+        "readings": measured.readings,
+        "orders": measured.orders,
+        "orders_cleared": measured.orders_cleared,
+        "orders_per_s": round(measured.orders / seconds) if seconds else 0,
+        "orders_per_tx": options.orders_per_tx,
         "per_block": round(len(final) / max(result["blocks"], 1), 1),
         "failed": result["failed"],
         "refused": result["refused"],

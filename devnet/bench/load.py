@@ -30,6 +30,7 @@ from gridbft.v1.client_pb2_grpc import LedgerServiceStub
 SPEC, SIGNED, RESULT = "load.spec", "load.signed", "load.result"
 FINISH_S = 60.0  # after the last one was sent
 BATCH, WINDOW = 256, 16
+BATCH_OF_READINGS = 8  # transactions of 123 kB in a message
 KILL_AFTER = 0.1  # of the run's seconds
 
 Lane = list[tuple[int, bytes, bytes]]
@@ -77,7 +78,8 @@ class Load:
     async def _send(self, index: int) -> None:
         async with Client(self._rotated(index), limits=Limits(silence_s=FINISH_S)) as client:
             place = 0
-            async for verdict in client.submit_many(self._due(index), batch=BATCH, window=WINDOW):
+            batch = BATCH_OF_READINGS if self._options.workload == "meter" else BATCH
+            async for verdict in client.submit_many(self._due(index), batch=batch, window=WINDOW):
                 if not verdict.admitted and verdict.code != "ALREADY_FINAL":
                     self.refused[verdict.code] += 1
                     self._done(self._lanes[index][place][0])
@@ -96,7 +98,7 @@ class Load:
                 due = self.begun + place / rate
                 if (early := due - monotonic()) > 0:
                     await asyncio.sleep(early)
-            if due >= end:
+            if due >= end and self._options.readings is None:
                 return
             self.due[place] = due
             self.under_way += 1

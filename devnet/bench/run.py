@@ -25,6 +25,8 @@ from devnet.bench.figures import Measured
 from devnet.bench.gauges import folder_bytes, rss_mb, verify_us
 from devnet.bench.load import RESULT, SIGNED, SPEC, Lane
 from devnet.bench.options import Options
+from devnet.bench.orders import counted as orders_counted
+from devnet.bench.readings import READINGS_PER_BATCH, Batch, ask_for_some, batch_of, counted
 from devnet.bench.town import genesis_calls
 from devnet.bench.workload import lanes, plan, sign
 from devnet.network import PEER_PORT_OFFSET, Network, NetworkError, create_network
@@ -32,6 +34,7 @@ from devnet.processes import is_free, running_pid, start_node, stop_nodes
 from devnet.up import wait_ready
 from gridbft import Client
 from gridbft.errors import ClientError
+from gridbft.records import Receipt
 from node import ed25519
 from node.cli.network import Network as Known
 from node.cli.network import NodeEntry
@@ -40,7 +43,7 @@ from node.home import Home
 
 BEFOREHAND = 20_000  # accounts from which on the genesis is executed once and copied, not once by each node
 MOST_OF_BOUND = 0.75  # no more is signed beforehand than this share of what signature checks alone allow
-READINGS_PER_SECOND = 400  # batches
+BATCHES_PER_SECOND = 40  # of readings: no more are signed beforehand
 LOOKED_UP = 200
 READY_S = 300.0
 CATCH_UP_S = 60.0
@@ -55,6 +58,9 @@ class Checked:
     found_elsewhere: int
     looked_up: int
     agree: bool
+    readings: int = 0
+    orders: int = 0
+    orders_cleared: int = 0
 
 
 def run(options: Options, say: Say) -> Measured:
@@ -80,8 +86,11 @@ def _write_load(options: Options, network: Network, folder: Path, price_us: floa
     cores = os.cpu_count() or 1
     rate = options.rate or MOST_OF_BOUND * cores / (options.nodes * price_us * 1e-6)
     if options.workload == "meter" and options.rate is None:
-        rate = READINGS_PER_SECOND
-    planned = plan(options.workload, options.accounts, int(rate * options.seconds) + 1)
+        rate = BATCHES_PER_SECOND
+    count = int(rate * options.seconds) + 1
+    if options.readings is not None:
+        count = -(-options.readings // min(options.accounts, READINGS_PER_BATCH))
+    planned = plan(options.workload, options.accounts, count, orders_per_tx=options.orders_per_tx)
     say(f"signing {len(planned)} transactions")
     kept = lanes(planned, sign(network.chain_id, planned, cores), options.nodes)
     (folder / SIGNED).write_bytes(msgpack.packb(kept))
@@ -119,27 +128,48 @@ def _measure(options: Options, network: Network, folder: Path, price_us: float, 
         found_elsewhere=checked.found_elsewhere,
         looked_up=checked.looked_up,
         agree=checked.agree,
+        readings=checked.readings,
+        orders=checked.orders,
+        orders_cleared=checked.orders_cleared,
     )
 
 
 async def _look_up(network: Network, alive: list[int], kept: list[Lane], result: dict[str, Any]) -> Checked:
     """Reads all blocks of the load again, from a node that was not followed, and asks for some receipts one by one."""
-    wanted = {tx_id.hex() for lane in kept for place, _, tx_id in lane if place in result["final"]}
+    wanted = {tx_id.hex(): raw for lane in kept for place, raw, tx_id in lane if place in result["final"]}
     address = network.addresses[alive[-1]]
-    found: set[str] = set()
+    found: dict[str, Receipt] = {}
     async with Client(address) as client:
         async with asyncio.timeout(CATCH_UP_S):
             async for block in client.subscribe(from_height=result["first_height"]):
-                found.update(wanted.intersection(r.tx_id for r in block.receipts))
+                found |= {receipt.tx_id: receipt for receipt in block.receipts if receipt.tx_id in wanted}
                 if len(found) == len(wanted):
                     break
         some = Random(1).sample(sorted(found), min(LOOKED_UP, len(found)))
         looked_up = 0
         for tx_id in some:
             looked_up += (await client.receipt(tx_id)).tx_id == tx_id
+        readings, as_sent = await _look_at_readings(client, network.chain_id, found, wanted)
     known = Known(tuple(NodeEntry(network.nodes[i].name, network.addresses[i]) for i in alive), None, None)
     rows, _ = await survey(known)
-    return Checked(len(found), looked_up, agree(rows) and len(found) == len(wanted) and looked_up == len(some))
+    there = len(found) == len(wanted) and looked_up == len(some) and as_sent
+    return Checked(len(found), looked_up, agree(rows) and there, readings, *orders_counted(found.values()))
+
+
+async def _look_at_readings(
+    client: Client, chain_id: str, found: dict[str, Receipt], sent: dict[str, bytes]
+) -> tuple[int, bool]:
+    """(readings in receipts with the hash of what was signed, whether those and the ones asked for are all as sent)."""
+    readings, batches = 0, list[Batch]()
+    as_sent = True
+    for tx_id, receipt in found.items():
+        if receipt.ok and any(event.name == "Packed" for event in receipt.events):
+            batch = batch_of(sent[tx_id], chain_id)
+            readings += counted(batch, receipt.events)
+            as_sent = as_sent and counted(batch, receipt.events) > 0
+            batches.append(batch)
+    right, asked = await ask_for_some(client, batches)
+    return readings, as_sent and right == asked
 
 
 def _begin_chain_once(network: Network) -> None:

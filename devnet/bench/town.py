@@ -17,6 +17,8 @@ START_MICROS = 100_000_000
 METER_OPERATORS = 16
 FUNDED_AT_ONCE = 1_000
 METER_RATING_W = 10_000
+ROSTER = 1  # with all meters
+ENLISTED_AT_ONCE = 4_096
 _DOMAIN = b"gridbft/bench/account/v1\x00"
 
 
@@ -68,3 +70,7 @@ def genesis_calls(workload: Workload, accounts: int) -> Iterator[GenesisCall]:
             yield GenesisCall("registry", "register_meter", arguments)
         for number in range(METER_OPERATORS):
             yield GenesisCall("registry", "grant", (meter_operator(number).address, "METER_OPERATOR"))
+        yield GenesisCall("rosters", "open_roster", ())
+        for start in range(0, accounts, ENLISTED_AT_ONCE):
+            meters = [meter(number) for number in range(start, min(start + ENLISTED_AT_ONCE, accounts))]
+            yield GenesisCall("rosters", "enlist", (ROSTER, meters))

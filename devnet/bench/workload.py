@@ -15,13 +15,12 @@ from multiprocessing import get_context
 
 from chain.tx import TxCall
 from devnet.bench.options import Workload
-from devnet.bench.town import METER_OPERATORS, SENDERS, account, meter, meter_operator, operator, wallet
+from devnet.bench.orders import calls as order_calls
+from devnet.bench.readings import calls as reading_calls
+from devnet.bench.town import METER_OPERATORS, SENDERS, account, meter_operator, operator, wallet
 from gridbft.requests import make_call
 from gridbft.wallet import Wallet
 
-READINGS_PER_BATCH = 1_000
-ORDERS_PER_PRODUCT = 1_000
-PRODUCTS_BEFORE_GATE = 4  # a gate closes so many products later, when all of its orders are surely in
 EXPIRY_HEIGHT = 50_000
 GAS = 200_000
 BIG_GAS = 100_000_000
@@ -40,13 +39,17 @@ class Planned:
     gas: int
 
 
-def plan(workload: Workload, accounts: int, transactions: int, seed: int = 1) -> list[Planned]:
+def plan(workload: Workload, accounts: int, transactions: int, seed: int = 1, orders_per_tx: int = 1) -> list[Planned]:
     """The same for the same arguments."""
     draw = random.Random(seed)
-    makers = {"transfer": _transfers, "orders": _orders, "meter": _readings}
+    makers = {
+        "transfer": lambda: _transfers(accounts, draw),
+        "orders": lambda: _orders(accounts, draw, orders_per_tx),
+        "meter": lambda: _readings(accounts, draw),
+    }
     nonces: defaultdict[tuple[str, int], count[int]] = defaultdict(count)
     planned = []
-    for sender, call, gas in makers[workload](accounts, draw):
+    for sender, call, gas in makers[workload]():
         planned.append(Planned(sender, next(nonces[sender]), call, gas))
         if len(planned) == transactions:
             break
@@ -62,32 +65,15 @@ def _transfers(accounts: int, draw: random.Random) -> Iterator[tuple[tuple[str, 
             yield ("account", source), make_call("payments", "transfer", account(to), 1 + draw.randrange(100)), GAS
 
 
-def _orders(accounts: int, draw: random.Random) -> Iterator[tuple[tuple[str, int], TxCall, int]]:
-    """Even accounts buy and odd ones sell, each product in turn; its gate closes when the next few are full."""
-    slot = 2_000_000
-    for product in count():
-        zone = f"zone-{product}"
-        for place in range(ORDERS_PER_PRODUCT):
-            number = (product * ORDERS_PER_PRODUCT + place) % accounts
-            side = "buy" if number % 2 == 0 else "sell"
-            limit = draw.randrange(50_000, 150_000)
-            arguments = (zone, slot, side, draw.randrange(1, 2_000), limit)
-            yield ("account", number), make_call("market", "place_order", *arguments), GAS * 2
-        if product >= PRODUCTS_BEFORE_GATE:
-            closing = f"zone-{product - PRODUCTS_BEFORE_GATE}"
-            yield ("operator", 0), make_call("market", "clear", closing, slot), BIG_GAS
+def _orders(accounts: int, draw: random.Random, orders_per_tx: int) -> Iterator[tuple[tuple[str, int], TxCall, int]]:
+    for sender, call in order_calls(accounts, orders_per_tx, draw):
+        yield sender, call, BIG_GAS if call.function == "clear" else GAS + GAS // 2 * orders_per_tx
 
 
 def _readings(accounts: int, draw: random.Random) -> Iterator[tuple[tuple[str, int], TxCall, int]]:
-    """Meter after meter for one slot, then the next slot."""
-    number = 0
-    for batch in count():
-        rows = []
-        for _ in range(READINGS_PER_BATCH):
-            slot, place = divmod(number, accounts)
-            rows.append((meter(place), 1_000 + slot, draw.randrange(2_000), draw.randrange(2_000), "DIRECT"))
-            number += 1
-        yield ("meter", batch % METER_OPERATORS), make_call("metering", "submit", rows), BIG_GAS
+    """Meter operators take turns; `accounts` is how many meters there are."""
+    for batch, call in enumerate(reading_calls(accounts, draw)):
+        yield ("meter", batch % METER_OPERATORS), call, BIG_GAS
 
 
 def sign(chain_id: str, planned: list[Planned], processes: int) -> list[Signed]:

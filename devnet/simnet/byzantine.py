@@ -27,6 +27,7 @@ from consensus.types import (
 from devnet.simnet.doctored import FORGERIES, spoilt, with_time
 from devnet.simnet.doorway import wire
 from devnet.simnet.machine import Machine
+from devnet.simnet.snapshots import Snapshot, forged
 from gridbft.v1 import peer_pb2 as pb
 from node.events import Effect, Event, PeerState, ProposalReceived, SendProposal, SendStatus, SendVotes
 from node.outgoing import status_to_wire
@@ -41,7 +42,7 @@ TRICKS = (
     "false_proof",  # proposals that claim a proof of lock
     "garbage",  # random bytes, and messages with a few bytes changed
     "heights",  # a height of 10**12, or one that is a little too high; bitmaps that lie
-    "forge",  # blocks that nobody decided, served to those who catch up
+    "forge",  # blocks that nobody decided, and snapshots of a state that never was, served to those who catch up
     "impostor",  # proposals out of turn, proposals and votes in others' names
     "replay",  # blocks with transactions that stand on the chain already
 )
@@ -62,7 +63,7 @@ class Byzantine(Machine):
         match effect:
             case SendProposal(None, proposal, raw) if proposal.proposer == self.id and self.likes():
                 self._propose(effect, proposal, self.world.town.decoded(raw))
-            case SendVotes(None, (vote,), None) if vote.validator == self.id and self.likes():
+            case SendVotes(None, (vote,)) if vote.validator == self.id and self.likes():
                 self._vote(effect, vote)
             case SendStatus(to, state):
                 self._play_at_ticks()
@@ -262,6 +263,10 @@ class Byzantine(Machine):
         elif "withhold" not in self.tricks or not self.likes():
             Machine.serve(self, asker, first, last)
 
+    def offered(self) -> Snapshot | None:
+        true = Machine.offered(self)
+        return forged(self, true) if true is not None and "forge" in self.tricks and self.likes() else true
+
     def _forged_blocks(self, first: int) -> bytes:
         """From `first` on: what was decided, or what would follow, a little changed; with a certificate of its own make."""
         response = pb.BlockResponse(from_height=first)
@@ -274,10 +279,10 @@ class Byzantine(Machine):
             )
             block = with_time(block, block.header.time_ms + 2)
             response.blocks.append(block.raw)
-            response.commits.append(encode_commit(self._false_commit(block)))
+            response.commits.append(encode_commit(self.false_commit(block)))
         return wire(block_response=response)
 
-    def _false_commit(self, block: Block) -> Commit:
+    def false_commit(self, block: Block) -> Commit:
         random, ids = self.world.random, self.world.town.ids
         height, round_ = block.header.height, Round(0)
         mine = self.signed_vote(Vote(VoteKind.PRECOMMIT, height, round_, block.id, self.id)).signature

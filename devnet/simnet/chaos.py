@@ -23,6 +23,8 @@ FAULTS = (
     "wipe",
 )
 """`delay` also reorders; `crash` strikes at any write boundary, and what was not synced is lost."""
+SNAPSHOT = "snapshot"
+"""Where it meets `wipe`, half of the schedules: the wiped begin from a snapshot that others offer."""
 
 
 class Chaos:
@@ -46,6 +48,7 @@ class Chaos:
     def begin(self) -> None:
         world, random = self.world, self.world.random
         world.torn = "torn" in self.mix
+        world.snapshots = SNAPSHOT in self.mix
         if "drop" in self.mix:
             world.drop = random.choice((0.02, 0.1, 0.3))
         if "duplicate" in self.mix:
@@ -86,6 +89,7 @@ class Chaos:
             return
         machine.cut_power()
         machine.disk.wipe()
+        machine.snapshot = None
         machine.wiped_at = world.now_ms
         world.witness.wiped.add(machine.id)
 

@@ -71,6 +71,12 @@ class Checkers:
         elif self.roots[height] != machine.ledger.head.state_root:
             self.blame("state", f"{machine.name} has another state root after {height}")
 
+    def resumed(self, machine: Machine) -> None:
+        """What a machine comes back with, from its disk or from a snapshot, is a block that was decided and its state."""
+        head = machine.ledger.head
+        if (self.chain[head.height], self.roots[head.height]) != (head.block_id, head.state_root):
+            self.blame("state", f"{machine.name} begins after {head.height} with a state that is not the chain's")
+
     def _check_commit(self, machine: Machine, block: Block, commit: Commit) -> None:
         """More than two thirds signed exactly this: counted by distinct signers whose signatures are right."""
         signers = set()
@@ -137,6 +143,8 @@ class Checkers:
         for machine in machines:
             head = machine.ledger.head.height
             for tx_id, number in self.acknowledged.items():
+                if self.placed.get(tx_id, head) < machine.ledger.store.earliest():
+                    continue  # it began from a snapshot after that block
                 place = machine.ledger.store.find_tx(tx_id)
                 if place is None or place[0] != self.placed.get(tx_id):
                     self.blame("lost", f"{machine.name} at {head} lacks the acknowledged transaction {number}")

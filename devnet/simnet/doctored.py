@@ -92,7 +92,7 @@ def _false_evidence(byzantine: Byzantine, block: Block) -> Block:
 
 def _wrong_signature(_byzantine: Byzantine, block: Block) -> Block:
     """A client's transaction with a changed signature: nobody signed it."""
-    txs = tuple(replace(tx, raw=tx.raw[:-1] + bytes([tx.raw[-1] ^ 1])) for tx in block.txs)
+    txs = tuple(tx._replace(raw=tx.raw[:-1] + bytes([tx.raw[-1] ^ 1])) for tx in block.txs)
     return remade(replace(block, txs=txs))
 
 

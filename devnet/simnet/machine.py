@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, assert_never
 
 from chain.block import Block
 from chain.ledger import Ledger
+from chain.snapshot import discard_unfinished
+from chain.store import BlockStore
 from consensus.types import Commit, Proposal, ValidatorId, Vote
 from devnet.simnet.disk import PowerCutError, VirtualDisk, VirtualStore
 from devnet.simnet.doorway import admit
+from devnet.simnet.snapshots import Snapshot, begin_from_newest, draft_of, proved
 from node.admission import Door, Fault
 from node.events import (
     AnswerClient,
@@ -22,6 +25,7 @@ from node.events import (
     Effect,
     Event,
     EvidenceReceived,
+    MemoryReceived,
     PeerDown,
     PeerUp,
     Penalise,
@@ -30,6 +34,7 @@ from node.events import (
     Report,
     RequestBlocks,
     SendEvidence,
+    SendMemory,
     SendProposal,
     SendStatus,
     SendTxs,
@@ -79,6 +84,7 @@ class Machine:
     wal: WriteAheadLog = field(init=False)
     signer: FileSigner = field(init=False)
     door: Door = field(init=False)
+    snapshot: Snapshot | None = None
     timers: dict[str, int] = field(default_factory=dict)
     _timer_serial: int = 0
     _applied: deque[Event] = field(default_factory=deque)
@@ -95,6 +101,8 @@ class Machine:
         self.life += 1
         self.timers.clear()
         self._applied.clear()
+        if world.snapshots:
+            self._begin_from_snapshot()
         if not self.disk.store:
             self.disk.store.update(world.genesis_store)
         self.ledger = Ledger(VirtualStore(self.disk), world.runtime, world.genesis, world.verify)
@@ -105,11 +113,21 @@ class Machine:
         self.door = Door(world.genesis.chain_id, self.replica.known_tx, self.replica.validators_at, None)
         self.running = True
         world.note(self, f"start at {self.ledger.head.height}")
+        world.booted(self)
         self._run(started(recovered.records, self.ledger.head.height + 1))
         for other in world.machines:
             if other.id != self.id and other.running:
                 self._run(PeerUp(other.id))
                 other.deliver(PeerUp(self.id))
+
+    def _begin_from_snapshot(self) -> None:
+        """As node.process.prepare does it."""
+        store = VirtualStore(self.disk)
+        if self.wiped_at is not None and BlockStore(store).head() is None and GUARD not in self.disk.files:
+            self.disk.replace(GUARD, b"")
+        discard_unfinished(store)
+        if self.wiped_at is not None and not self.disk.store:
+            begin_from_newest(self, store)
 
     def cut_power(self) -> None:
         if self.running:
@@ -128,7 +146,7 @@ class Machine:
 
     def deliver(self, event: Event) -> None:
         if self.running:
-            self._guarded(lambda: self._run(event))
+            self._guarded(self._run, event)
 
     def receive(self, peer: ValidatorId, raw: bytes) -> None:
         """Bytes from the network, through the production door."""
@@ -138,9 +156,9 @@ class Machine:
         elif admitted is not None:
             self.deliver(admitted)
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[..., None], *of: Event) -> None:
         try:
-            work()
+            work(*of)
         except (PowerCutError, OSError):
             self._halt()
         except Exception as error:  # noqa: BLE001 - whatever the node raises is a finding of the simulation, not a fault of it
@@ -163,10 +181,12 @@ class Machine:
     def _carry_out(self, effect: Effect, queue: deque[Event]) -> None:
         world = self.world
         match effect:
-            case SendVotes(to, votes, recalled):
-                world.send(self, to, VotesReceived(self.id, votes, recalled))
+            case SendVotes(to, votes):
+                world.send(self, to, VotesReceived(self.id, votes))
             case SendStatus(to, state):
                 world.send(self, to, StatusReceived(self.id, state))
+            case SendMemory(asker, memory):
+                world.send(self, asker, MemoryReceived(self.id, memory))
             case SetTimer(timer, delay_ms):
                 self._set_timer(timer, delay_ms)
             case Persist(records):
@@ -197,7 +217,10 @@ class Machine:
         return SignRefused(message, result.reason) if isinstance(result, Refused) else Signed(result)
 
     def _apply(self, block: Block, commit: Commit) -> None:
+        before = draft_of(self.ledger) if self.world.snapshots else None
         head = self.ledger.apply(block, commit)
+        if before is not None:
+            self.snapshot = proved(before, self.ledger.store) or self.snapshot
         self.wal.start_height(head.height + 1)
         self.world.applied(self, block, commit)
         answer = BlockApplied(block, head)
@@ -222,6 +245,10 @@ class Machine:
         self.world.after(delay_ms, fire)
 
     # --- what others ask of its disk -------------------------------------------------------------------------------
+
+    def offered(self) -> Snapshot | None:
+        """Its newest snapshot, for whoever has no chain."""
+        return self.snapshot
 
     def serve(self, asker: Machine, first: int, last: int) -> None:
         """Answers a request for decided blocks, both ends included."""

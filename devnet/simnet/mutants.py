@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-from chain import validity
+from chain import snapshot, validity
 from chain.ledger import Ledger
 from chain.wire import proposal_from_wire
 from consensus import commits, counting, machine, rules
@@ -267,6 +267,27 @@ def double_apply() -> Patches:
     return [(Replica, "_decide", decide)]
 
 
+class AnyRoot(bytes):
+    """Never unlike another."""
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = bytes.__hash__
+
+
+def snapshot_unchecked() -> Patches:
+    honest = snapshot._write_state
+    return [(snapshot, "_write_state", lambda kv, entries: AnyRoot(honest(kv, entries)))]
+
+
+def offer_unchecked() -> Patches:
+    return [(snapshot, "offer_fault", lambda offer, genesis, verify: None)]
+
+
 LINKS = frozenset({"drop", "delay", "partition", "asymmetric"})
 POWER = frozenset({"crash", "torn", "delay", "drop"})
 LOCKS = frozenset({"mute", "delay", "split"})
@@ -305,7 +326,15 @@ TABLE: list[tuple[str, str, Callable[[], Patches], frozenset[str] | set[str], in
     ("lock_not_logged", "a restarted validator has no lock", lock_not_logged, {"delay", "drop", "crash"}, 600, True),
     ("double_apply", "a block is applied twice", double_apply, LINKS | {"mute", "split"}, 150, True),
 ]
+SNAPSHOTS = frozenset({"wipe", "forge", "snapshot"})
+SEVEN: tuple[tuple[str, Any], ...] = (("validators", 7), ("share", 1.0))
+"""Four validators cannot bear a liar and a lost disk at once."""
+
 MUTANTS: dict[str, Mutant] = {
-    name: Mutant(what, patches, frozenset(faults), within, BUSY if busy else ())
-    for name, what, patches, faults, within, busy in TABLE
+    **{
+        name: Mutant(what, patches, frozenset(faults), within, BUSY if busy else ())
+        for name, what, patches, faults, within, busy in TABLE
+    },
+    "snapshot_unchecked": Mutant("a snapshot may hold any state", snapshot_unchecked, SNAPSHOTS, 10, SEVEN),
+    "offer_unchecked": Mutant("a snapshot needs no proof", offer_unchecked, SNAPSHOTS, 25, SEVEN),
 }

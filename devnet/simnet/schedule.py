@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 
 from devnet.simnet.byzantine import TRICKS, Byzantine
-from devnet.simnet.chaos import FAULTS, Chaos, heal
+from devnet.simnet.chaos import FAULTS, SNAPSHOT, Chaos, heal
 from devnet.simnet.checkers import Violation
 from devnet.simnet.machine import Machine
 from devnet.simnet.town import town_of
 from devnet.simnet.world import Options, World
 
-ALL_FAULTS = (*FAULTS, *TRICKS, "twins")
+ALL_FAULTS = (*FAULTS, SNAPSHOT, *TRICKS, "twins")
 BYZANTINE_SHARE = 0.4  # of the schedules in which it is allowed
+SNAPSHOT_SHARE = 0.5  # of those in which disks are wiped
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,14 @@ def run(seed: int, options: Options = Options(), faults: frozenset[str] = frozen
     world = World(seed, options, town_of(options.validators))
     chance = world.random.random
     mix = [f for f in FAULTS if f in faults and (chance() < options.share or len(faults) == 1)]
-    tricks = _corrupt(world, [t for t in (*TRICKS, "twins") if t in faults], always=not faults & frozenset(FAULTS))
+    if "wipe" in mix and SNAPSHOT in faults and Random(f"{SNAPSHOT} {seed}").random() < SNAPSHOT_SHARE:
+        mix.append(SNAPSHOT)  # by a chance of its own: the other schedules stay as they were
+    tricks = _corrupt(
+        world,
+        [t for t in (*TRICKS, "twins") if t in faults],
+        always=not faults & {*FAULTS, SNAPSHOT},
+        spare=SNAPSHOT in mix,
+    )
     world.note(None, f"faults: {' '.join(mix)}; byzantine: {' '.join(tricks)}")
     Chaos(world, mix).begin()
     for machine in world.machines:
@@ -44,12 +53,14 @@ def run(seed: int, options: Options = Options(), faults: frozenset[str] = frozen
     return conclude(world)
 
 
-def _corrupt(world: World, allowed: list[str], always: bool) -> list[str]:
-    """Makes as many validators byzantine as the protocol bears (or a third and more, where that is asked for)."""
+def _corrupt(world: World, allowed: list[str], always: bool, spare: bool) -> list[str]:
+    """Makes as many validators byzantine as the protocol bears (or a third and more, where that is asked for). `spare`: one
+    less, where that leaves any: a validator that lost its disk counts too, and is to meet the liars."""
     options, random = world.options, world.random
     if not allowed or not (always or options.adversary_third or random.random() < BYZANTINE_SHARE):
         return []
     most = -(-options.validators // 3) if options.adversary_third else (options.validators - 1) // 3
+    most -= spare and most > 1
     count = len(allowed) if options.share >= 1 else min(len(allowed), random.choice((1, 1, 2, 3)))
     tricks = random.sample(allowed, count)
     for index in sorted(random.sample(range(options.validators), most)):

@@ -134,7 +134,7 @@ def settled(world: World) -> bool:
 def round_of(event: Event | None) -> int | None:
     """The round that a message speaks of; None for those that belong to no round."""
     match event:
-        case VotesReceived(_, votes, _) if votes:
+        case VotesReceived(_, votes) if votes:
             return max(vote.round for vote in votes)
         case ProposalReceived(_, proposal, _):
             return proposal.round

@@ -60,11 +60,11 @@ class World:
     def __init__(self, seed: int, options: Options, town: Town, config: ReplicaConfig = REPLICA) -> None:
         self.seed = seed
         self.options = options
-        self.town = town
+        self.town: Town = town
         self.genesis, self.runtime, self.verify = town.genesis, town.runtime, town.verify
         self.genesis_store = town.genesis_store
         self.replica_config = config
-        self.random = Random(seed)
+        self.random: Random = Random(seed)
         self.now_ms = 0
         self.epoch_ms = TIME_MS + 1_000
         self.calm = False
@@ -73,6 +73,7 @@ class World:
         self.delay_ms = (1, 10)
         self.one_way_ms: Callable[[int, int], int] | None = None
         self.cut: set[tuple[int, int]] = set()
+        self.snapshots = False  # wiped machines begin from what others offer
         self.mute: int | None = None  # proposals do not reach this machine
         self.blocked: Blocked | None = None  # a schedule's own rule, on top of `cut`
         self.plot: dict[
@@ -237,6 +238,22 @@ class World:
         self.news = True
 
     # --- what machines report --------------------------------------------------------------------------------------
+
+    def booted(self, machine: Machine) -> None:
+        """A block may stand on the disk though the power was cut before the machine could say so."""
+        head, store = machine.ledger.head.height, machine.ledger.store
+        if not machine.honest or head == 0:
+            return
+        if head in self.checkers.chain:
+            self.checkers.resumed(machine)
+            return
+        raw, commit = store.block_bytes(head), store.commit_bytes(head)
+        if raw is None or commit is None:
+            self.checkers.blame("forged", f"{machine.name} begins after {head}, which nobody decided")
+            return
+        self.checkers.applied(
+            machine, self.town.decoded(raw), self.town.decoded_commit(commit), self.epoch_ms + self.now_ms
+        )
 
     def applied(self, machine: Machine, block: Block, commit: Commit) -> None:
         header = block.header

@@ -94,6 +94,11 @@ class LedgerServiceStub:
                 request_serializer=gridbft_dot_v1_dot_client__pb2.ListEvidenceRequest.SerializeToString,
                 response_deserializer=gridbft_dot_v1_dot_client__pb2.ListEvidenceResponse.FromString,
                 _registered_method=True)
+        self.GetGenesis = channel.unary_unary(
+                '/gridbft.v1.LedgerService/GetGenesis',
+                request_serializer=gridbft_dot_v1_dot_client__pb2.GetGenesisRequest.SerializeToString,
+                response_deserializer=gridbft_dot_v1_dot_client__pb2.GetGenesisResponse.FromString,
+                _registered_method=True)
 
 
 class LedgerServiceServicer:
@@ -181,6 +186,13 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetGenesis(self, request, context):
+        """The network's genesis file. Whoever asks must know its SHA-256 by another way: nothing else vouches for the answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -243,6 +255,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.ListEvidence,
                     request_deserializer=gridbft_dot_v1_dot_client__pb2.ListEvidenceRequest.FromString,
                     response_serializer=gridbft_dot_v1_dot_client__pb2.ListEvidenceResponse.SerializeToString,
+            ),
+            'GetGenesis': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGenesis,
+                    request_deserializer=gridbft_dot_v1_dot_client__pb2.GetGenesisRequest.FromString,
+                    response_serializer=gridbft_dot_v1_dot_client__pb2.GetGenesisResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -569,6 +586,33 @@ class LedgerService:
             '/gridbft.v1.LedgerService/ListEvidence',
             gridbft_dot_v1_dot_client__pb2.ListEvidenceRequest.SerializeToString,
             gridbft_dot_v1_dot_client__pb2.ListEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGenesis(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridbft.v1.LedgerService/GetGenesis',
+            gridbft_dot_v1_dot_client__pb2.GetGenesisRequest.SerializeToString,
+            gridbft_dot_v1_dot_client__pb2.GetGenesisResponse.FromString,
             options,
             channel_credentials,
             insecure,

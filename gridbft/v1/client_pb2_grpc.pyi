@@ -53,6 +53,8 @@ class LedgerServiceStub:
     """The next nonce of an account: committed, and counting what waits in this node's mempool."""
     ListEvidence: _grpc.UnaryUnaryMultiCallable[_client_pb2.ListEvidenceRequest, _client_pb2.ListEvidenceResponse]
     """Validators that were caught signing twice, in the order in which blocks took the evidence."""
+    GetGenesis: _grpc.UnaryUnaryMultiCallable[_client_pb2.GetGenesisRequest, _client_pb2.GetGenesisResponse]
+    """The network's genesis file. Whoever asks must know its SHA-256 by another way: nothing else vouches for the answer."""
 
 @_typing.type_check_only
 class LedgerServiceAsyncStub(LedgerServiceStub):
@@ -79,6 +81,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """The next nonce of an account: committed, and counting what waits in this node's mempool."""
     ListEvidence: _aio.UnaryUnaryMultiCallable[_client_pb2.ListEvidenceRequest, _client_pb2.ListEvidenceResponse]  # type: ignore[assignment]
     """Validators that were caught signing twice, in the order in which blocks took the evidence."""
+    GetGenesis: _aio.UnaryUnaryMultiCallable[_client_pb2.GetGenesisRequest, _client_pb2.GetGenesisResponse]  # type: ignore[assignment]
+    """The network's genesis file. Whoever asks must know its SHA-256 by another way: nothing else vouches for the answer."""
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -174,5 +178,13 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_client_pb2.ListEvidenceResponse, _abc.Awaitable[_client_pb2.ListEvidenceResponse]]:
         """Validators that were caught signing twice, in the order in which blocks took the evidence."""
+
+    @_abc_1.abstractmethod
+    def GetGenesis(
+        self,
+        request: _client_pb2.GetGenesisRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_pb2.GetGenesisResponse, _abc.Awaitable[_client_pb2.GetGenesisResponse]]:
+        """The network's genesis file. Whoever asks must know its SHA-256 by another way: nothing else vouches for the answer."""
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gridbft.v1 import chain_pb2 as gridbft_dot_v1_dot_chain__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gridbft/v1/peer.proto\x12\ngridbft.v1\x1a\x16gridbft/v1/chain.proto\"\xf5\x02\n\x0bPeerMessage\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.gridbft.v1.HelloH\x00\x12\"\n\x03txs\x18\x02 \x01(\x0b\x32\x13.gridbft.v1.TxBatchH\x00\x12-\n\x08proposal\x18\x03 \x01(\x0b\x32\x19.gridbft.v1.ProposedBlockH\x00\x12&\n\x05votes\x18\x04 \x01(\x0b\x32\x15.gridbft.v1.VoteBatchH\x00\x12(\n\x06status\x18\x05 \x01(\x0b\x32\x16.gridbft.v1.PeerStatusH\x00\x12\x31\n\rblock_request\x18\x06 \x01(\x0b\x32\x18.gridbft.v1.BlockRequestH\x00\x12\x33\n\x0e\x62lock_response\x18\x07 \x01(\x0b\x32\x19.gridbft.v1.BlockResponseH\x00\x12-\n\x08\x65vidence\x18\x08 \x01(\x0b\x32\x19.gridbft.v1.EvidenceBatchH\x00\x42\x06\n\x04kind\"f\n\x05Hello\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x16\n\x0eoldest_version\x18\x05 \x01(\r\"\x16\n\x07TxBatch\x12\x0b\n\x03txs\x18\x01 \x03(\x0c\"F\n\rProposedBlock\x12&\n\x08proposal\x18\x01 \x01(\x0b\x32\x14.gridbft.v1.Proposal\x12\r\n\x05\x62lock\x18\x02 \x01(\x0c\"E\n\tVoteBatch\x12\x1f\n\x05votes\x18\x01 \x03(\x0b\x32\x10.gridbft.v1.Vote\x12\x17\n\x0frecalled_height\x18\x02 \x01(\x04\"!\n\rEvidenceBatch\x12\x10\n\x08\x65vidence\x18\x01 \x03(\x0c\"\xc7\x01\n\nPeerStatus\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0c\n\x04step\x18\x03 \x01(\r\x12\x10\n\x08prevotes\x18\x04 \x01(\x0c\x12\x12\n\nprecommits\x18\x05 \x01(\x0c\x12\x14\n\x0chas_proposal\x18\x06 \x01(\x08\x12\x11\n\tpol_round\x18\x07 \x01(\x11\x12\x14\n\x0cpol_prevotes\x18\x08 \x01(\x0c\x12\x17\n\x0f\x65\x61rliest_height\x18\t \x01(\x04\x12\x0e\n\x06silent\x18\n \x01(\x08\"6\n\x0c\x42lockRequest\x12\x13\n\x0b\x66rom_height\x18\x01 \x01(\x04\x12\x11\n\tto_height\x18\x02 \x01(\x04\"E\n\rBlockResponse\x12\x13\n\x0b\x66rom_height\x18\x01 \x01(\x04\x12\x0e\n\x06\x62locks\x18\x02 \x03(\x0c\x12\x0f\n\x07\x63ommits\x18\x03 \x03(\x0c\"\x14\n\x12GetSnapshotRequest\"$\n\x13GetSnapshotResponse\x12\r\n\x05offer\x18\x01 \x01(\x0c\"8\n\x17GetSnapshotChunkRequest\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\")\n\x18GetSnapshotChunkResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\xad\x01\n\rSnapshotOffer\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06header\x18\x02 \x01(\x0c\x12\x13\n\x0bnext_header\x18\x03 \x01(\x0c\x12\x13\n\x0bnext_commit\x18\x04 \x01(\x0c\x12\x13\n\x0blast_commit\x18\x05 \x01(\x0c\x12\x12\n\nvalidators\x18\x06 \x01(\x0c\x12\x14\n\x0c\x63hunk_hashes\x18\x07 \x03(\x0c\x12\x13\n\x0btotal_bytes\x18\x08 \x01(\x04\x32\xfd\x01\n\x0bPeerService\x12?\n\x07\x43onnect\x12\x17.gridbft.v1.PeerMessage\x1a\x17.gridbft.v1.PeerMessage(\x01\x30\x01\x12N\n\x0bGetSnapshot\x12\x1e.gridbft.v1.GetSnapshotRequest\x1a\x1f.gridbft.v1.GetSnapshotResponse\x12]\n\x10GetSnapshotChunk\x12#.gridbft.v1.GetSnapshotChunkRequest\x1a$.gridbft.v1.GetSnapshotChunkResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gridbft/v1/peer.proto\x12\ngridbft.v1\x1a\x16gridbft/v1/chain.proto\"\xf5\x02\n\x0bPeerMessage\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.gridbft.v1.HelloH\x00\x12\"\n\x03txs\x18\x02 \x01(\x0b\x32\x13.gridbft.v1.TxBatchH\x00\x12-\n\x08proposal\x18\x03 \x01(\x0b\x32\x19.gridbft.v1.ProposedBlockH\x00\x12&\n\x05votes\x18\x04 \x01(\x0b\x32\x15.gridbft.v1.VoteBatchH\x00\x12(\n\x06status\x18\x05 \x01(\x0b\x32\x16.gridbft.v1.PeerStatusH\x00\x12\x31\n\rblock_request\x18\x06 \x01(\x0b\x32\x18.gridbft.v1.BlockRequestH\x00\x12\x33\n\x0e\x62lock_response\x18\x07 \x01(\x0b\x32\x19.gridbft.v1.BlockResponseH\x00\x12-\n\x08\x65vidence\x18\x08 \x01(\x0b\x32\x19.gridbft.v1.EvidenceBatchH\x00\x42\x06\n\x04kind\"f\n\x05Hello\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x16\n\x0eoldest_version\x18\x05 \x01(\r\"\x16\n\x07TxBatch\x12\x0b\n\x03txs\x18\x01 \x03(\x0c\"F\n\rProposedBlock\x12&\n\x08proposal\x18\x01 \x01(\x0b\x32\x14.gridbft.v1.Proposal\x12\r\n\x05\x62lock\x18\x02 \x01(\x0c\"w\n\tVoteBatch\x12\x1f\n\x05votes\x18\x01 \x03(\x0b\x32\x10.gridbft.v1.Vote\x12\x17\n\x0frecalled_height\x18\x02 \x01(\x04\x12\x30\n\x12recalled_proposals\x18\x03 \x03(\x0b\x32\x14.gridbft.v1.Proposal\"!\n\rEvidenceBatch\x12\x10\n\x08\x65vidence\x18\x01 \x03(\x0c\"\xc7\x01\n\nPeerStatus\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0c\n\x04step\x18\x03 \x01(\r\x12\x10\n\x08prevotes\x18\x04 \x01(\x0c\x12\x12\n\nprecommits\x18\x05 \x01(\x0c\x12\x14\n\x0chas_proposal\x18\x06 \x01(\x08\x12\x11\n\tpol_round\x18\x07 \x01(\x11\x12\x14\n\x0cpol_prevotes\x18\x08 \x01(\x0c\x12\x17\n\x0f\x65\x61rliest_height\x18\t \x01(\x04\x12\x0e\n\x06silent\x18\n \x01(\x08\"6\n\x0c\x42lockRequest\x12\x13\n\x0b\x66rom_height\x18\x01 \x01(\x04\x12\x11\n\tto_height\x18\x02 \x01(\x04\"E\n\rBlockResponse\x12\x13\n\x0b\x66rom_height\x18\x01 \x01(\x04\x12\x0e\n\x06\x62locks\x18\x02 \x03(\x0c\x12\x0f\n\x07\x63ommits\x18\x03 \x03(\x0c\"\x14\n\x12GetSnapshotRequest\"$\n\x13GetSnapshotResponse\x12\r\n\x05offer\x18\x01 \x01(\x0c\"8\n\x17GetSnapshotChunkRequest\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\")\n\x18GetSnapshotChunkResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\xad\x01\n\rSnapshotOffer\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06header\x18\x02 \x01(\x0c\x12\x13\n\x0bnext_header\x18\x03 \x01(\x0c\x12\x13\n\x0bnext_commit\x18\x04 \x01(\x0c\x12\x13\n\x0blast_commit\x18\x05 \x01(\x0c\x12\x12\n\nvalidators\x18\x06 \x01(\x0c\x12\x14\n\x0c\x63hunk_hashes\x18\x07 \x03(\x0c\x12\x13\n\x0btotal_bytes\x18\x08 \x01(\x04\x32\xfd\x01\n\x0bPeerService\x12?\n\x07\x43onnect\x12\x17.gridbft.v1.PeerMessage\x1a\x17.gridbft.v1.PeerMessage(\x01\x30\x01\x12N\n\x0bGetSnapshot\x12\x1e.gridbft.v1.GetSnapshotRequest\x1a\x1f.gridbft.v1.GetSnapshotResponse\x12]\n\x10GetSnapshotChunk\x12#.gridbft.v1.GetSnapshotChunkRequest\x1a$.gridbft.v1.GetSnapshotChunkResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,25 +41,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROPOSEDBLOCK']._serialized_start=565
   _globals['_PROPOSEDBLOCK']._serialized_end=635
   _globals['_VOTEBATCH']._serialized_start=637
-  _globals['_VOTEBATCH']._serialized_end=706
-  _globals['_EVIDENCEBATCH']._serialized_start=708
-  _globals['_EVIDENCEBATCH']._serialized_end=741
-  _globals['_PEERSTATUS']._serialized_start=744
-  _globals['_PEERSTATUS']._serialized_end=943
-  _globals['_BLOCKREQUEST']._serialized_start=945
-  _globals['_BLOCKREQUEST']._serialized_end=999
-  _globals['_BLOCKRESPONSE']._serialized_start=1001
-  _globals['_BLOCKRESPONSE']._serialized_end=1070
-  _globals['_GETSNAPSHOTREQUEST']._serialized_start=1072
-  _globals['_GETSNAPSHOTREQUEST']._serialized_end=1092
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=1094
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=1130
-  _globals['_GETSNAPSHOTCHUNKREQUEST']._serialized_start=1132
-  _globals['_GETSNAPSHOTCHUNKREQUEST']._serialized_end=1188
-  _globals['_GETSNAPSHOTCHUNKRESPONSE']._serialized_start=1190
-  _globals['_GETSNAPSHOTCHUNKRESPONSE']._serialized_end=1231
-  _globals['_SNAPSHOTOFFER']._serialized_start=1234
-  _globals['_SNAPSHOTOFFER']._serialized_end=1407
-  _globals['_PEERSERVICE']._serialized_start=1410
-  _globals['_PEERSERVICE']._serialized_end=1663
+  _globals['_VOTEBATCH']._serialized_end=756
+  _globals['_EVIDENCEBATCH']._serialized_start=758
+  _globals['_EVIDENCEBATCH']._serialized_end=791
+  _globals['_PEERSTATUS']._serialized_start=794
+  _globals['_PEERSTATUS']._serialized_end=993
+  _globals['_BLOCKREQUEST']._serialized_start=995
+  _globals['_BLOCKREQUEST']._serialized_end=1049
+  _globals['_BLOCKRESPONSE']._serialized_start=1051
+  _globals['_BLOCKRESPONSE']._serialized_end=1120
+  _globals['_GETSNAPSHOTREQUEST']._serialized_start=1122
+  _globals['_GETSNAPSHOTREQUEST']._serialized_end=1142
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=1144
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=1180
+  _globals['_GETSNAPSHOTCHUNKREQUEST']._serialized_start=1182
+  _globals['_GETSNAPSHOTCHUNKREQUEST']._serialized_end=1238
+  _globals['_GETSNAPSHOTCHUNKRESPONSE']._serialized_start=1240
+  _globals['_GETSNAPSHOTCHUNKRESPONSE']._serialized_end=1281
+  _globals['_SNAPSHOTOFFER']._serialized_start=1284
+  _globals['_SNAPSHOTOFFER']._serialized_end=1457
+  _globals['_PEERSERVICE']._serialized_start=1460
+  _globals['_PEERSERVICE']._serialized_end=1713
 # @@protoc_insertion_point(module_scope)

@@ -158,19 +158,25 @@ class VoteBatch(_message.Message):
 
     VOTES_FIELD_NUMBER: _builtins.int
     RECALLED_HEIGHT_FIELD_NUMBER: _builtins.int
+    RECALLED_PROPOSALS_FIELD_NUMBER: _builtins.int
     recalled_height: _builtins.int
     """not 0: all that a silent validator must know of that height (see PeerStatus.silent)"""
     @_builtins.property
     def votes(self) -> _containers.RepeatedCompositeFieldContainer[_chain_pb2.Vote]: ...
+    @_builtins.property
+    def recalled_proposals(self) -> _containers.RepeatedCompositeFieldContainer[_chain_pb2.Proposal]:
+        """its own ones, for the same reason"""
+
     def __init__(
         self,
         *,
         votes: _abc.Iterable[_chain_pb2.Vote] | None = ...,
         recalled_height: _builtins.int = ...,
+        recalled_proposals: _abc.Iterable[_chain_pb2.Proposal] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["recalled_height", b"recalled_height", "votes", b"votes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recalled_height", b"recalled_height", "recalled_proposals", b"recalled_proposals", "votes", b"votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

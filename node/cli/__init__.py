@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 import click
+
+# gRPC writes a line to stderr for each handshake that fails, as fast as strangers make them: they could fill the disk of
+# the log. A node counts them instead (node/connections.py). To be set before gRPC is loaded, which commands do.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 # Command -> (module, attribute, what the group's help says). One line here is all that a new command needs.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -17,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bench": ("devnet.bench.command", "bench", "Measure a fresh network of processes on this machine."),
     "block": ("node.cli.block", "block", "Show a block."),
     "receipt": ("node.cli.receipt", "receipt", "Show what a final transaction did."),
-    "keys": ("node.cli.keys", "keys", "List keys, or make a new one."),
+    "keys": ("node.cli.keys", "keys", "Make, list, export and rotate keys."),
     "market": ("node.cli.offline", "market", "Clear a market from a file, away from the chain."),
     "imbalance": ("node.cli.offline", "imbalance", "Settle a slot from a file, away from the chain."),
     "certificates": ("node.cli.offline", "certificates", "Split or match certificates from a file."),
@@ -63,9 +68,10 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(None, "-V", "--version", package_name="gridbft", message="%(prog)s %(version)s")
 def main() -> None:
     """A permissioned ledger for energy markets.
 
-    Every command takes --json, which makes the last line of its output one JSON object. Exit codes: 0 it worked,
-    1 it did not (the message says why), 2 the command or its input was wrong.
+    Every command that answers something takes --json, which makes the last line of its output one JSON object. Exit codes:
+    0 it worked, 1 it did not (the message says why), 2 the command or its input was wrong. COMMAND --help has examples.
     """

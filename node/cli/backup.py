@@ -44,7 +44,7 @@ def backup(home: Path, to: Path, as_json: bool) -> None:
     tls.key, tls.crt). signer.log is left out on purpose: an old one would let the validator sign twice.
 
     \b
-    gridbft backup --home /var/lib/gridbft --to /backup/gridbft-$(date +%F)
+    gridbft backup --home /var/lib/gridbft --to /backup/gridbft-2026-11-20
     """
     with _told(as_json):
         if to.exists():

@@ -20,7 +20,12 @@ from node.cli.session import connect
 @network_options
 @json_option
 def block(height: int, nodes: str | None, keys_folder: Path | None, genesis: Path | None, as_json: bool) -> None:
-    """Show the block at HEIGHT; 0 is the latest."""
+    """Show the block at HEIGHT; 0 is the latest.
+
+    \b
+    gridbft block 0
+    gridbft block 250000 --nodes 10.0.0.1:7101 --json
+    """
     with faults(as_json):
         with connect(find_network(nodes, keys_folder, genesis)) as client:
             found = client.block(height)

@@ -37,7 +37,11 @@ def contract() -> None:
 )
 @json_option
 def new(name: str, folder: Path, as_json: bool) -> None:
-    """Write a contract NAME.py and its test, which passes at once."""
+    """Write a contract NAME.py and its test, which passes at once.
+
+    \b
+    gridbft contract new counter --folder contracts
+    """
     with faults(as_json):
         if not _NAME.fullmatch(name) or keyword.iskeyword(name):
             raise InputError(
@@ -122,7 +126,11 @@ def test_nothing_is_added_by_a_negative_amount(world: World) -> None:
 @click.argument("file", type=FILE)
 @json_option
 def check(file: Path, as_json: bool) -> None:
-    """Say whether FILE is a contract, and if not, where, why, and what to write instead."""
+    """Say whether FILE is a contract, and if not, where, why, and what to write instead.
+
+    \b
+    gridbft contract check counter.py
+    """
     from contracts.runtime.checker import check as find_errors
 
     with faults(as_json):
@@ -139,7 +147,11 @@ def check(file: Path, as_json: bool) -> None:
 @click.argument("file", type=FILE)
 @json_option
 def abi(file: Path, as_json: bool) -> None:
-    """Show the functions that FILE offers, with their types."""
+    """Show the functions that FILE offers, with their types.
+
+    \b
+    gridbft contract abi counter.py
+    """
     from contracts.runtime.abi import contract_abi
 
     with faults(as_json):
@@ -164,7 +176,11 @@ def _params(params: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
 @click.argument("file", type=FILE)
 @json_option
 def gas(file: Path, as_json: bool) -> None:
-    """Show what each line of FILE costs. What depends on the size of values comes on top when it runs."""
+    """Show what each line of FILE costs. What depends on the size of values comes on top when it runs.
+
+    \b
+    gridbft contract gas counter.py
+    """
     from contracts.runtime.abi import checked
     from contracts.runtime.listing import LineCost, line_costs
 
@@ -196,9 +212,24 @@ def gas(file: Path, as_json: bool) -> None:
 @click.argument("function")
 @click.argument("args_json", default="[]")
 @click.option("--sender", default=DEFAULT_SENDER, help="Whose transaction it is: 40 hex characters, or genesis.")
-@click.option("--gas", "gas_limit", type=click.IntRange(1, 10**15), default=DEFAULT_GAS, show_default=True)
-@click.option("--height", type=click.IntRange(0, 2**62), default=1, show_default=True, help="ctx.height")
-@click.option("--time-ms", type=click.IntRange(0, 2**62), default=0, show_default=True, help="ctx.time_ms")
+@click.option(
+    "--gas",
+    "gas_limit",
+    type=click.IntRange(1, 10**15),
+    default=DEFAULT_GAS,
+    show_default=True,
+    help="Gas that it may use.",
+)
+@click.option(
+    "--height", type=click.IntRange(0, 2**62), default=1, show_default=True, help="Height of its block (ctx.height)."
+)
+@click.option(
+    "--time-ms",
+    type=click.IntRange(0, 2**62),
+    default=0,
+    show_default=True,
+    help="Unix time of its block in milliseconds (ctx.time_ms).",
+)
 @json_option
 def run(
     file: Path, function: str, args_json: str, sender: str, gas_limit: int, height: int, time_ms: int, as_json: bool
@@ -206,6 +237,9 @@ def run(
     """Run a function of FILE on an empty state, metered as on the chain.
 
     ARGS_JSON is a JSON array: bytes as hexadecimal text, records as arrays or as objects by field name.
+
+    \b
+    gridbft contract run counter.py add '[5]' --height 10 --gas 1000000
     """
     from contracts.runtime.api import Call
     from contracts.runtime.codec import decode, encode

@@ -20,7 +20,11 @@ from node.cli.session import chosen_contracts, connect, print_functions
 def contracts(
     contract: str | None, nodes: str | None, keys_folder: Path | None, genesis: Path | None, as_json: bool
 ) -> None:
-    """List the contracts on the chain and their functions."""
+    """List the contracts on the chain and their functions.
+
+    \b
+    gridbft contracts payments --nodes 10.0.0.1:7101
+    """
     with faults(as_json):
         with connect(find_network(nodes, keys_folder, genesis)) as client:
             found = client.contracts()

@@ -14,7 +14,7 @@ from contracts.energy.imbalance import Terms
 from gridbft.client import Client
 from gridbft.explain import Item, explain_bill, explain_other_money
 from gridbft.ground import ExplainError, Ground, reading_rows
-from gridbft.history import asked, blocks, happened
+from gridbft.history import asked, blocks, happened, pages_with
 from gridbft.money import GRID, TRADES, concerns, money_moved
 from node.cli.network import Network, find_network, network_options
 from node.cli.output import FAILURE, InputError, fail, faults, json_option, plain, print_json, show
@@ -45,7 +45,7 @@ def explain() -> None:
 
 @explain.command()
 @click.argument("account")
-@click.option("--slot", type=click.IntRange(min=0), help="Only this slot.")
+@click.option("--slot", type=click.IntRange(min=0), help="Only this slot: quarter-hours since 1970 in UTC.")
 @click.option("--day", help="Only the slots of this day, YYYY-MM-DD in UTC.")
 @network_options
 @json_option
@@ -63,6 +63,10 @@ def bill(
     Amounts are in micros; positive ones are received. Every amount is computed again here; where something does not add
     up, the command says what and exits with 1. Without --slot and --day it also shows what moved the money besides:
     deposits, withdrawals, transfers. Of a node that has pruned blocks it says from which height on it explains.
+
+    \b
+    gridbft explain bill @bus-17 --day 2026-01-31
+    gridbft explain bill ACCOUNT --slot 1967424 --json
     """
     with faults(as_json):
         network = find_network(nodes, keys_folder, genesis)
@@ -130,9 +134,10 @@ async def _read_readings(client: Client, ground: Ground, slots: range | None) ->
     """The account's own readings, out of the transactions that brought them."""
     meters = set(await client.query("registry", "meters_of", ground.account))
     batches = [e for e in ground.of("metering", "Metered") if slots is None or _overlaps(e.fields, slots)]
+    pages = await pages_with(client, meters) if ground.of("metering", "Packed") else {}
     for height in sorted({e.height for e in batches}):
         places = {e.tx_id: (e.height, e.index) for e in batches if e.height == height}
-        for row in reading_rows(asked((await client.block(height)).raw), places, meters):
+        for row in reading_rows(asked((await client.block(height)).raw), places, pages, meters):
             ground.readings.setdefault((row.meter, row.slot), []).append(row)
 
 

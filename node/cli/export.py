@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gridbft.client import Client
-from gridbft.ground import reading_rows
+from gridbft.ground import packed_pages, reading_rows
 from gridbft.history import asked, blocks, happened
 from gridbft.tables import Rows, add_balance, add_block, add_event, add_readings, empty_rows, money_accounts
 from node.cli.network import Network, find_network, network_options
@@ -43,6 +43,9 @@ def export(
 
     A folder that holds an export already is gone on with: only what is new is written. schema.json in it explains every
     column. Balances are those after the last height of each run.
+
+    \b
+    gridbft export --to chain-parquet --nodes 10.0.0.1:7101
     """
     with faults(as_json):
         if find_spec("pyarrow") is None:
@@ -68,13 +71,14 @@ async def _export(network: Network, folder: Path, from_height: int | None) -> tu
         status = await client.status()
         state = _begin(folder, status.chain_id, from_height, max(1, status.earliest_height))
         accounts: set[str] = set(_FUNDS)
+        pages: dict[int, list[str]] = {}
         rows, reached, time_ms = empty_rows(), state.next_height - 1, 0
         for _ in range(_TRIES):
             head = (await client.status()).height
             async for block in blocks(client, reached + 1, head):
                 reached, time_ms = block.height, block.time_ms
                 add_block(rows, block)
-                await _add_block_rows(client, rows, block, accounts)
+                await _add_block_rows(client, rows, block, accounts, pages)
                 if reached - state.next_height >= STRETCH_HEIGHTS or sum(map(len, rows.values())) >= STRETCH_ROWS:
                     state, rows = _written(folder, state, reached, rows, counts), empty_rows()
             balances = await _balances(client, accounts)
@@ -118,7 +122,10 @@ def _begin(folder: Path, chain_id: str, from_height: int | None, earliest: int) 
     return state
 
 
-async def _add_block_rows(client: Client, rows: Rows, block: Any, accounts: set[str]) -> None:
+async def _add_block_rows(
+    client: Client, rows: Rows, block: Any, accounts: set[str], pages: dict[int, list[str]]
+) -> None:
+    """`pages` are the meters of rosters' pages as far as they are known."""
     metered = {}
     for event in happened(block):
         add_event(rows, event)
@@ -126,8 +133,11 @@ async def _add_block_rows(client: Client, rows: Rows, block: Any, accounts: set[
         if event.kind == ("metering", "Metered"):
             metered[event.tx_id] = (event.height, event.index)
     if metered:
-        raw = (await client.block(block.height)).raw
-        add_readings(rows, reading_rows(asked(raw), metered), block.time_ms)
+        calls = list(asked((await client.block(block.height)).raw))
+        for number, meter_count in packed_pages(calls).items():
+            if len(pages.get(number, ())) < meter_count:
+                pages[number] = await client.query("rosters", "meters_of", number)
+        add_readings(rows, reading_rows(calls, metered, pages), block.time_ms)
 
 
 async def _balances(client: Client, seen: set[str]) -> list[tuple[str, int, int]]:

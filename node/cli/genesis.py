@@ -14,7 +14,7 @@ from chain.genesis import PARAM_BOUNDS, ChainParams, Genesis, GenesisCall, Genes
 from chain.genesis import load_member as parse_member
 from contracts.energy import DEPLOYMENT_ORDER, SOURCES, genesis_calls
 from node.cli.output import FAILURE, InputError, faults, json_option, print_facts, print_json, print_table
-from node.consortium import Examined, examine, put_together
+from node.consortium import Examined, examine, genesis_hash, put_together
 
 file_type = click.Path(path_type=Path, dir_okay=False)
 
@@ -144,6 +144,7 @@ def _report(found: Genesis, examined: Examined, as_json: bool, more: dict[str, A
             {
                 "ok": examined.is_usable,
                 "chain_id": found.chain_id,
+                "genesis_hash": genesis_hash(found).hex(),
                 "validators": [
                     {
                         "name": m.name,
@@ -167,6 +168,7 @@ def _report(found: Genesis, examined: Examined, as_json: bool, more: dict[str, A
         print_facts(
             (
                 ("chain id", found.chain_id),
+                ("genesis hash", genesis_hash(found).hex()),
                 ("begins", datetime.fromtimestamp(found.time_ms / 1_000, UTC).isoformat()),
                 ("contracts", ", ".join(name for name, _ in found.contracts) or "none"),
                 ("tolerates", f"faulty validators with a power of {examined.faulty_power} together"),

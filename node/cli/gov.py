@@ -26,8 +26,9 @@ from gridbft.wallet import Wallet
 from node.cli.network import Network, find_network
 from node.cli.output import FAILURE, InputError, faults, json_option, print_facts, print_json, print_table, show
 from node.cli.session import connect
+from node.cli.tls import tls_options
 from node.cli.unlock import passphrase_option, unlocking
-from node.config import ConfigError, read_config
+from node.config import Config, ConfigError, read_config
 from node.home import Home
 
 PAGE = 100
@@ -45,10 +46,14 @@ def options(command: _Command) -> _Command:
         ),
         click.option("--from", "key", metavar="KEYNAME", help="The validator's key, by its name among --keys."),
         click.option("--keys", "keys_folder", type=click.Path(path_type=Path), help="Folder of keys."),
-        click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="The validator's home: its key."),
+        click.option(
+            "--home",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="The validator's home (or its signer's folder, with --nodes): its key.",
+        ),
     ):
         command = option(command)
-    return command
+    return tls_options(command)
 
 
 @contextmanager
@@ -56,19 +61,17 @@ def session(
     nodes: str | None, key: str | None, keys_folder: Path | None, home: Path | None, signs: bool
 ) -> Iterator[BlockingClient]:
     """A client that signs as the validator. Raises InputError where it is not said who speaks."""
-    if home is not None:
-        try:
-            config = read_config(Home(home).config)
-        except ConfigError as error:
-            raise InputError(str(error)) from error
+    config = None if home is None else _config(home, nodes)
+    if config is not None:
         nodes = nodes or config.client_address
     network: Network = find_network(nodes, keys_folder, None if home is None else Home(home).genesis)
-    if home is not None and config.client_tls and network.tls is None:
+    if home is not None and config is not None and config.client_tls and network.tls is None:
         network = replace(network, tls=Tls.of_genesis(Home(home).genesis.read_text(encoding="utf-8")))
     wallet: Wallet | None = None
-    if signs and home is not None and config.signer:
+    if signs and config is not None and config.signer:
         raise InputError(
-            f"the key of {home} is at its signer ({config.signer}): give that folder by --keys, --from node"
+            f"the key of {home} is at its signer ({config.signer}), which signs no transactions: as the signer's user, give "
+            f"the signer's folder by --home and this node by --nodes {config.client_address}"
         )
     if signs and home is not None:
         wallet = Wallet.load(Home(home).key, unlocking())
@@ -78,6 +81,18 @@ def session(
         raise InputError("who speaks? give --home DIR of the validator, or --from KEYNAME")
     with connect(network, wallet) as client:
         yield client
+
+
+def _config(home: Path, nodes: str | None) -> Config | None:
+    """The home's configuration; None for a signer's folder, which knows no nodes. Raises InputError."""
+    if not Home(home).config.is_file() and Home(home).key.is_file():
+        if nodes is None:
+            raise InputError(f"{home} is a signer's folder, which knows no nodes: give --nodes HOST:PORT too")
+        return None
+    try:
+        return read_config(Home(home).config)
+    except ConfigError as error:
+        raise InputError(str(error)) from error
 
 
 def submit(function: str, *args: Any, who: dict[str, Any], as_json: bool) -> None:
@@ -111,8 +126,13 @@ def propose() -> None:
 @propose.command()
 @click.argument("who_joins", metavar="MEMBER.json|PUBLIC_KEY")
 @click.option("--name", help="A name for people.")
-@click.option("--role", default="utility", show_default=True)
-@click.option("--power", required=True, type=click.IntRange(min=0), help="0 makes it an observer.")
+@click.option("--role", default="utility", show_default=True, help="What its operator is, for people.")
+@click.option(
+    "--power",
+    required=True,
+    type=click.IntRange(min=0),
+    help="Its share in votes, beside the others' (a founder has 1); 0 makes it an observer.",
+)
 @click.option("--peer-address", help="HOST:PORT where other members reach it.")
 @click.option("--certificate", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its tls.crt.")
 @options
@@ -126,7 +146,11 @@ def member(
     as_json: bool,
     **who: Any,
 ) -> None:
-    """Add or change a member, by the member.json of its home, or by its key and the options."""
+    """Add or change a member, by the member.json of its home, or by its key and the options.
+
+    \b
+    gridbft gov propose member dso-5.json --power 0 --home /var/lib/gridbft
+    """
     with faults(as_json):
         if Path(who_joins).is_file():
             wanted = _member_file(Path(who_joins))
@@ -150,7 +174,11 @@ def _member_file(file: Path) -> tuple[str, str, str, str, str]:
 @click.argument("public_key")
 @options
 def removal(public_key: str, as_json: bool, **who: Any) -> None:
-    """Remove a member and its vote."""
+    """Remove a member and its vote.
+
+    \b
+    gridbft gov propose removal PUBLIC_KEY --home /var/lib/gridbft
+    """
     submit("propose_removal", public_key, who=who, as_json=as_json)
 
 
@@ -159,7 +187,11 @@ def removal(public_key: str, as_json: bool, **who: Any) -> None:
 @click.argument("value", type=click.IntRange(min=0))
 @options
 def parameter(name: str, value: int, as_json: bool, **who: Any) -> None:
-    """Change a parameter of the chain."""
+    """Change a parameter of the chain.
+
+    \b
+    gridbft gov propose parameter max_block_bytes 2000000 --home /var/lib/gridbft
+    """
     submit("propose_parameter", name, value, who=who, as_json=as_json)
 
 
@@ -167,7 +199,11 @@ def parameter(name: str, value: int, as_json: bool, **who: Any) -> None:
 @click.argument("height", type=click.IntRange(min=0))
 @options
 def propose_halt(height: int, as_json: bool, **who: Any) -> None:
-    """Stop the chain after HEIGHT; 0 takes a halt back."""
+    """Stop the chain after HEIGHT; 0 takes a halt back.
+
+    \b
+    gridbft gov propose halt 250000 --home /var/lib/gridbft
+    """
     submit("propose_halt", height, who=who, as_json=as_json)
 
 
@@ -199,7 +235,11 @@ def deploy(name: str, file: Path, height: int, as_json: bool, **who: Any) -> Non
 @propose.command()
 @code_arguments
 def upgrade(name: str, file: Path, height: int, as_json: bool, **who: Any) -> None:
-    """Replace the code of contract NAME by FILE; its state stays, and its migrate(old_version) runs once."""
+    """Replace the code of contract NAME by FILE; its state stays, and its migrate(old_version) runs once.
+
+    \b
+    gridbft gov propose upgrade market market.py --height 250000 --home /var/lib/gridbft
+    """
     submit("propose_upgrade", name, _source(file, as_json), height, who=who, as_json=as_json)
 
 
@@ -221,7 +261,11 @@ def _source(file: Path, as_json: bool) -> str:
 @click.option("--emergency", is_flag=True, help="For a while only, and a third of the power is enough.")
 @options
 def pause(name: str, emergency: bool, as_json: bool, **who: Any) -> None:
-    """Pause contract NAME: its functions are refused until it is resumed."""
+    """Pause contract NAME: its functions are refused until it is resumed.
+
+    \b
+    gridbft gov propose pause market --emergency --home /var/lib/gridbft
+    """
     submit("propose_emergency_pause" if emergency else "propose_pause", name, who=who, as_json=as_json)
 
 
@@ -229,7 +273,11 @@ def pause(name: str, emergency: bool, as_json: bool, **who: Any) -> None:
 @click.argument("name")
 @options
 def resume(name: str, as_json: bool, **who: Any) -> None:
-    """End the pause of contract NAME."""
+    """End the pause of contract NAME.
+
+    \b
+    gridbft gov propose resume market --home /var/lib/gridbft
+    """
     submit("propose_resume", name, who=who, as_json=as_json)
 
 
@@ -253,14 +301,22 @@ def protocol(version: int, height: int, as_json: bool, **who: Any) -> None:
 @click.option("--yes/--no", "approve", required=True, help="For it, or against it.")
 @options
 def vote(proposal_ids: tuple[int, ...], approve: bool, as_json: bool, **who: Any) -> None:
-    """Vote on a proposal, or on several at once: they pass in the same block then. Gives their status."""
+    """Vote on a proposal, or on several at once: they pass in the same block then. Gives their status.
+
+    \b
+    gridbft gov vote 7 8 --yes --home /var/lib/gridbft
+    """
     submit_all([make_call(NAME, "vote", number, approve) for number in proposal_ids], who=who, as_json=as_json)
 
 
 @gov.command("list")
 @options
 def list_(as_json: bool, **who: Any) -> None:
-    """Show all proposals."""
+    """Show all proposals.
+
+    \b
+    gridbft gov list --home /var/lib/gridbft
+    """
     with faults(as_json), session(**who, signs=False) as client:
         found: list[dict[str, Any]] = []
         while page := client.query(NAME, "proposals", len(found) + 1, PAGE):
@@ -276,7 +332,11 @@ def list_(as_json: bool, **who: Any) -> None:
 @click.argument("proposal_id", type=click.IntRange(min=1))
 @options
 def show_(proposal_id: int, as_json: bool, **who: Any) -> None:
-    """Show one proposal and who voted."""
+    """Show one proposal and who voted.
+
+    \b
+    gridbft gov show 7 --home /var/lib/gridbft
+    """
     with faults(as_json), session(**who, signs=False) as client:
         found = client.query(NAME, "proposal", proposal_id)
     if as_json:
@@ -293,14 +353,22 @@ def _short(subject: dict[str, Any]) -> dict[str, Any]:
 @click.option("--height", required=True, type=click.IntRange(min=0), help="The last height; 0 takes a halt back.")
 @options
 def halt(height: int, as_json: bool, **who: Any) -> None:
-    """Propose that the chain stops after a height. It does when more than two thirds of the power vote for it."""
+    """Propose that the chain stops after a height. It does when more than two thirds of the power vote for it.
+
+    \b
+    gridbft halt --height 250000 --home /var/lib/gridbft
+    """
     submit("propose_halt", height, who=who, as_json=as_json)
 
 
 @click.command()
 @options
 def evidence(as_json: bool, **who: Any) -> None:
-    """List the validators that were caught signing twice, as blocks took the evidence."""
+    """List the validators that were caught signing twice, as blocks took the evidence.
+
+    \b
+    gridbft evidence --nodes 10.0.0.1:7101
+    """
     with faults(as_json), session(**who, signs=False) as client:
         total = int.from_bytes(client.state(EVIDENCE_COUNT) or b"", "big")
         records = [client.state(EVIDENCE_AT + n.to_bytes(8, "big")) for n in range(total)]

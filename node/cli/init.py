@@ -16,7 +16,8 @@ from node.certs import make_tls_identity, utc_now
 from node.cli.output import BAD_INPUT, FAILURE, fail, faults, json_option, print_facts, print_json
 from node.cli.unlock import given_file, new_passphrase, passphrase_option
 from node.config import config_template, is_address
-from node.home import Home, write_secret
+from node.home import Home
+from node.tlskey import save_tls_key
 
 
 def create_home(
@@ -24,7 +25,7 @@ def create_home(
 ) -> Member:
     """Makes the folder with new keys and a commented config.toml; returns what belongs into the genesis.
 
-    Without a passphrase the validator's key is not encrypted, and its file says so.
+    The passphrase seals the validator's key and the TLS key; without one both files say that they are open.
 
     Raises FileExistsError where a part of a home stands already: keys are never overwritten.
     """
@@ -36,7 +37,7 @@ def create_home(
     wallet = Wallet.generate(name)
     wallet.save(home.key, passphrase, MODERATE)
     tls = make_tls_identity(name, utc_now())
-    write_secret(home.tls_key, tls.private_key)
+    save_tls_key(home.tls_key, tls.private_key, passphrase)
     home.tls_certificate.write_text(tls.certificate, encoding="utf-8")
     home.config.write_text(config_template(name, client_address, peer_address), encoding="utf-8")
     return Member(name, role, wallet.public_key, 1, peer_address, tls.certificate)
@@ -64,10 +65,24 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option("--home", required=True, type=click.Path(path_type=Path, file_okay=False), help="The folder to make.")
 @click.option("--name", required=True, help="The validator's name in the genesis.")
 @click.option("--role", default="utility", show_default=True, help="What its operator is, for people.")
-@click.option("--client-address", default="127.0.0.1:7101", show_default=True, callback=_address)
-@click.option("--peer-address", default="127.0.0.1:7201", show_default=True, callback=_address)
+@click.option(
+    "--client-address",
+    default="127.0.0.1:7101",
+    show_default=True,
+    callback=_address,
+    help="HOST:PORT where clients connect.",
+)
+@click.option(
+    "--peer-address",
+    default="127.0.0.1:7201",
+    show_default=True,
+    callback=_address,
+    help="HOST:PORT where the other validators connect.",
+)
 @click.option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="The agreed genesis, if it stands.")
-@click.option("--unencrypted", is_flag=True, help="No passphrase for node.key: for validators that only play.")
+@click.option(
+    "--unencrypted", is_flag=True, help="No passphrase for node.key and tls.key: for validators that only play."
+)
 @passphrase_option
 @json_option
 def init(
@@ -94,7 +109,7 @@ def init(
                 load_genesis(genesis.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError, GenesisError) as error:
                 fail(BAD_INPUT, "BAD_GENESIS", f"{genesis}: {error}", as_json)
-        words = None if unencrypted else new_passphrase("the validator's key", given_file())
+        words = None if unencrypted else new_passphrase("the validator's keys", given_file())
         try:
             member = create_home(home, name, role, client_address, peer_address, words)
         except FileExistsError as error:

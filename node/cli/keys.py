@@ -35,7 +35,11 @@ def keys() -> None:
 @folder_option
 @json_option
 def list_keys(keys_folder: Path | None, as_json: bool) -> None:
-    """List the keys of the folder with their addresses; nothing has to be unlocked for that."""
+    """List the keys of the folder with their addresses; nothing has to be unlocked for that.
+
+    \b
+    gridbft keys list --keys /etc/gridbft/keys
+    """
     with faults(as_json):
         keyring = _keyring(keys_folder)
         found = [keyring.info(name) for name in keyring.names()]
@@ -56,6 +60,9 @@ def new_key(name: str, keys_folder: Path | None, unencrypted: bool, as_json: boo
     """Make a key and save it in the folder, readable by its owner only.
 
     A folder that holds a file named UNENCRYPTED, as a development network's does, takes open keys without being asked.
+
+    \b
+    gridbft keys new alice --keys /etc/gridbft/keys --passphrase-file /etc/gridbft/passphrase
     """
     with faults(as_json):
         keyring = _keyring(keys_folder)
@@ -69,9 +76,12 @@ def new_key(name: str, keys_folder: Path | None, unencrypted: bool, as_json: boo
 
 
 @keys.command("export")
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A copy of the whole key goes here.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A copy of the whole key goes here."
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Instead of NAME: all that a node's home cannot lose.",
 )
 @folder_option
 @new_file_option
@@ -79,8 +89,9 @@ def new_key(name: str, keys_folder: Path | None, unencrypted: bool, as_json: boo
 @passphrase_option
 @json_option
 def export_key(
-    name: str,
+    name: str | None,
     output: Path | None,
+    home: Path | None,
     keys_folder: Path | None,
     new_passphrase_file: Path | None,
     unencrypted: bool,
@@ -88,11 +99,23 @@ def export_key(
 ) -> None:
     """Show a key's public part, or copy the whole key to a file under a passphrase of its own.
 
+    With --home the copy is a folder with what is in no backup: node.key, tls.key, tls.crt, genesis.json, config.toml.
+
     \b
     gridbft keys export alice                      # name, address, public key
     gridbft keys export alice -o alice.backup      # the key itself, encrypted
+    gridbft keys export --home /var/lib/gridbft -o FOLDER
     """
     with faults(as_json):
+        if home is not None:
+            if output is None or name is not None:
+                raise InputError("--home needs -o FOLDER for the copies, and no NAME")
+            from node.cli.homekeys import export_home
+
+            export_home(home, output, new_passphrase_file, unencrypted, as_json)
+            return
+        if name is None:
+            raise InputError("which key? give its NAME, or --home DIR for a node's own keys")
         keyring = _keyring(keys_folder)
         info = keyring.info(name)
         if output is not None:
@@ -113,7 +136,7 @@ def export_key(
 @click.argument("name", required=False)
 @click.option("--consensus", is_flag=True, help="Replace a validator's own key, by governance.")
 @click.option(
-    "--home", type=click.Path(path_type=Path, file_okay=False), help="With --consensus: the validator's home."
+    "--home", type=click.Path(path_type=Path, file_okay=False), help="Instead of NAME: the keys of this home."
 )
 @click.option("--new-name", help="With --consensus: what the new member is called (names are unique).")
 @click.option("--nodes", help="With --consensus: nodes to send the proposals to (else the home's own).")
@@ -135,12 +158,15 @@ def rotate_key(
 ) -> None:
     """Encrypt a key under a new passphrase, or replace a validator's key.
 
-    A key keeps its address under a new passphrase; the old passphrase opens old copies only. With --consensus a new key is
+    A key keeps its address under a new passphrase; the old passphrase opens old copies only. With --home the keys of a node's
+    home (node.key and tls.key) or of a signer's folder get the new passphrase together, while nothing runs there; keys that
+    were not encrypted are so afterwards. With --consensus a new key is
     made beside the validator's own, under the same passphrase, and one transaction proposes to add it and to remove the old
     one. Once the other members have voted for both, the running node changes over by itself.
 
     \b
     gridbft keys rotate alice --new-passphrase-file FILE
+    gridbft keys rotate --home /var/lib/gridbft --passphrase-file OLD --new-passphrase-file NEW
     gridbft keys rotate --consensus --home /var/lib/gridbft --new-name utility-1b
     """
     with faults(as_json):
@@ -151,8 +177,15 @@ def rotate_key(
 
             propose_rotation(home, new_name, nodes, as_json)
             return
+        if home is not None:
+            if name is not None:
+                raise InputError(f"either the key {name} of a folder of keys, or those of --home {home}")
+            from node.cli.homekeys import reseal_home
+
+            reseal_home(home, new_passphrase_file, unencrypted, as_json)
+            return
         if name is None:
-            raise InputError("which key? give its NAME, or --consensus with --home")
+            raise InputError("which key? give its NAME, or --home DIR, or --consensus with --home")
         keyring = _keyring(keys_folder)
         wallet: Wallet = keyring.get(name)
         words = None if unencrypted else new_passphrase(f"key {name}", new_passphrase_file, NEW_VARIABLE)

@@ -47,7 +47,11 @@ def market() -> None:
 @click.option("--orders", required=True, type=file_type, help="JSON with bids and asks; - is the standard input.")
 @json_option
 def clear(orders: Path, as_json: bool) -> None:
-    """Clear the call auction of one product, by the function that the market contract runs."""
+    """Clear the call auction of one product, by the function that the market contract runs.
+
+    \b
+    gridbft market clear --orders orders.json
+    """
     from gridbft.offline import clear_market
 
     found = run_offline(clear_market, orders, as_json)
@@ -69,7 +73,11 @@ def imbalance() -> None:
 @click.option("--input", "file", required=True, type=file_type, help="JSON with prices and participants; - is stdin.")
 @json_option
 def settle(file: Path, as_json: bool) -> None:
-    """Settle one slot, by the function that the imbalance contract runs. Positive amounts are received."""
+    """Settle one slot, by the function that the imbalance contract runs. Positive amounts are received.
+
+    \b
+    gridbft imbalance settle --input slot.json
+    """
     from gridbft.offline import settle_imbalance
 
     found = run_offline(settle_imbalance, file, as_json)
@@ -91,7 +99,11 @@ def certificates() -> None:
 @click.option("--input", "file", required=True, type=file_type, help="JSON with certificates and splits; - is stdin.")
 @json_option
 def split(file: Path, as_json: bool) -> None:
-    """Split certificates, by the function that the certificates contract runs."""
+    """Split certificates, by the function that the certificates contract runs.
+
+    \b
+    gridbft certificates split --input splits.json
+    """
     from gridbft.offline import split_certificates
 
     found = run_offline(split_certificates, file, as_json)
@@ -107,7 +119,11 @@ def split(file: Path, as_json: bool) -> None:
 @click.option("--input", "file", required=True, type=file_type, help="JSON with certificates and consumption.")
 @json_option
 def match(file: Path, as_json: bool) -> None:
-    """Find the consumption of the same slot that certificates cover, by the contract's own function."""
+    """Find the consumption of the same slot that certificates cover, by the contract's own function.
+
+    \b
+    gridbft certificates match --input slot.json
+    """
     from gridbft.offline import match_certificates
 
     found = run_offline(match_certificates, file, as_json)

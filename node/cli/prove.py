@@ -44,7 +44,11 @@ def retirement(
     genesis: Path | None,
     as_json: bool,
 ) -> None:
-    """Prove that retirement ID happened: the event, its inclusion, the header and the validators' signatures."""
+    """Prove that retirement ID happened: the event, its inclusion, the header and the validators' signatures.
+
+    \b
+    gridbft prove retirement 7 -o retirement-7.proof
+    """
     with faults(as_json):
         network = find_network(nodes, keys_folder, genesis)
         with connect(network, prove=True) as client:
@@ -70,8 +74,11 @@ def state(
 ) -> None:
     """Prove what CONTRACT keeps under KEY, or that it keeps nothing there.
 
-    KEY is NAME for a single value and NAME/PART/PART... for a map's entry, with the names of the contract's source:
-    `gridbft prove state payments free/@alice -o alice.proof`. @NAME is the address of a key.
+    KEY is NAME for a single value and NAME/PART/PART... for a map's entry, with the names of the contract's source. @NAME is
+    the address of a key.
+
+    \b
+    gridbft prove state payments free/@alice -o alice.proof
     """
     with faults(as_json):
         network = find_network(nodes, keys_folder, genesis)

@@ -35,7 +35,11 @@ def query(
     as_json: bool,
     wants_help: bool,
 ) -> None:
-    """Ask a contract's view. Arguments are written as for `gridbft tx`."""
+    """Ask a contract's view. Arguments are written as for `gridbft tx`.
+
+    \b
+    gridbft query payments balance @alice --prove --genesis genesis.json
+    """
     with faults(as_json):
         if wants_help or contract is None:
             show_help(ctx, nodes, contract, view=True)

@@ -22,7 +22,11 @@ from node.cli.session import connect
 def receipt(
     tx_id: str, prove: bool, nodes: str | None, keys_folder: Path | None, genesis: Path | None, as_json: bool
 ) -> None:
-    """Show what a final transaction did."""
+    """Show what a final transaction did.
+
+    \b
+    gridbft receipt TX_ID --prove --genesis genesis.json
+    """
     with faults(as_json):
         try:
             raw_id = tx_id_bytes(tx_id)

@@ -33,7 +33,13 @@ log = structlog.get_logger("signer")
 )
 @click.option("--group", help="This group may connect too (the node's, where it runs as another user).")
 @click.option("--new-guard", is_flag=True, help="Begin signer.log: only for a key that has never signed on this chain.")
-@click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True)
+@click.option(
+    "--log-format",
+    type=click.Choice(["console", "json"]),
+    default="console",
+    show_default=True,
+    help="For people, or for machines.",
+)
 @passphrase_option
 def signer(home: Path, path: Path, group: str | None, new_guard: bool, log_format: str) -> None:
     """Hold a validator's key and its double-sign guard, until SIGTERM or SIGINT.

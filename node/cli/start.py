@@ -22,9 +22,10 @@ from node.config import ConfigError
 from node.home import Home, HomeError, LoadedHome, load_home
 from node.logging import configure_logging
 from node.peers import PortTakenError
-from node.process import Node, prepare
+from node.process import Again, Node, prepare
 from node.rotation import change_over, finish
 from node.signer import GuardError
+from node.tlskey import tls_key_info
 from node.walcodec import WalCorruptError
 
 OPERATOR_FAULTS = (
@@ -54,14 +55,21 @@ log = structlog.get_logger("node")
 )
 @passphrase_option
 def start(home: Path) -> None:
-    """Run a validator until SIGTERM or SIGINT. Exits with 1 when it cannot start or stops on a fault of its own."""
+    """Run a validator until SIGTERM or SIGINT. Exits with 1 when it cannot start or stops on a fault of its own.
+
+    \b
+    gridbft start --home /var/lib/gridbft --passphrase-file /etc/gridbft/passphrase
+    """
     try:
         unlock = remembered(unlocking)  # a key that is replaced while the node runs must not ask again
         finish(Home(home))
         loaded = load_home(home, unlock)
         configure_logging(loaded.config.log_level, loaded.config.log_format)
-        while asyncio.run(_serve(loaded)):
-            change_over(loaded.home)
+        if tls_key_info(loaded.home.tls_key).kept == "unmarked":
+            log.warning("tls_key_open", todo=f"it is not encrypted: stop, and gridbft keys rotate --home {home}")
+        while (again := asyncio.run(_serve(loaded))) is not None:
+            if again is Again.NEXT_KEY:
+                change_over(loaded.home)
             loaded = load_home(home, unlock)
     except OPERATOR_FAULTS as error:
         click.echo(f"Error: {error}", err=True)
@@ -84,8 +92,8 @@ def disk_sentence(home: Path, error: OSError) -> str:
     )
 
 
-async def _serve(loaded: LoadedHome) -> bool:
-    """Whether it is to go on with the next key."""
+async def _serve(loaded: LoadedHome) -> Again | None:
+    """Why it is to begin again; None: it was told to stop."""
     await prepare(loaded)
     node = Node(loaded)
     try:
@@ -94,6 +102,6 @@ async def _serve(loaded: LoadedHome) -> bool:
             loop.add_signal_handler(number, node.stop)
         await node.run()
         log.info("stopped", height=node.host.ledger.head.height)
-        return node.changes_key
+        return node.again
     finally:
         node.close()

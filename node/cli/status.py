@@ -39,6 +39,10 @@ def status(nodes: str | None, keys_folder: Path | None, genesis: Path | None, as
 
     They agree when all that answer have one state root at the greatest height that all of them have reached. Exits
     with 1 when they do not, or when none answers.
+
+    \b
+    gridbft status
+    gridbft status --nodes 10.0.0.1:7101,10.0.0.2:7101 --tls --genesis genesis.json
     """
     with faults(as_json):
         rows, common = asyncio.run(survey(find_network(nodes, keys_folder, genesis)))

@@ -41,6 +41,20 @@ def tls_options(command: _Command) -> _Command:
     )(command)
 
 
+def shown_to_nodes() -> tuple[bool, Tls | None]:
+    """For a command that has no genesis yet: whether nodes speak TLS, and with --tls-ca or --tls-cert what to use there.
+
+    Raises InputError."""
+    context = click.get_current_context(silent=True)
+    meta: dict[str, Any] = {} if context is None else context.meta
+    ca, certificate, key = meta.get(_CA), meta.get(_CERTIFICATE), meta.get(_KEY)
+    wanted = meta.get(_TLS) or ca or certificate or os.environ.get(TLS_VARIABLE) == "1"
+    try:
+        return bool(wanted), Tls.load(ca, certificate, key) if ca or certificate else None
+    except ClientError as error:
+        raise InputError(str(error)) from error
+
+
 def chosen_tls(genesis: Path | None) -> Tls | None:
     """What the options of the command at hand say. Raises InputError."""
     context = click.get_current_context(silent=True)

@@ -26,6 +26,13 @@ from node.cli.output import FAILURE, faults, json_option, print_json
 
 PATIENCE = Limits(request_s=2.0)
 KEPT = 60
+NUMBERS = ("node", "height", "round", "finality", "tx/s", "mempool", "peers")
+MARGIN = 3  # what a column takes beside its text: two blanks and a rule
+SHORTEST, LONG_TITLE, REASON = (
+    8,
+    23,
+    30,
+)  # characters of a sparkline; from the last on it gives way to why a node is lost
 BARS = "▁▂▃▄▅▆▇█"
 BEHIND = 10
 """Blocks behind the highest node from which on a node's height is shown in yellow."""
@@ -109,33 +116,58 @@ def screen(tracks: Sequence[Track], width: int) -> Group:
     heights = [t.status.height for t in tracks if t.status is not None]
     top_height = max(heights, default=0)
     table = Table(expand=False, title=f"height {top_height}: {len(heights)} of {len(tracks)} nodes answer")
-    for column in ("node", "height", "round", "finality", "tx/s", "mempool", "peers"):
+    for column in NUMBERS:
         table.add_column(column, justify="left" if column == "node" else "right", no_wrap=True)
-    span = max(10, min(KEPT, (width - 75) // 2))
-    table.add_column("tx/s in the last minute", no_wrap=True)
-    table.add_column("finality", no_wrap=True)
-    for track in tracks:
-        table.add_row(*_cells(track, top_height, span))
-    return Group(table, Text("Ctrl-C ends.", style="dim"))
+    rows = [_cells(track, top_height) for track in tracks]
+    lines, span = _room(width, rows)
+    if lines:
+        table.add_column("tx/s in the last minute" if span >= LONG_TITLE else "tx/s", no_wrap=True)
+    if lines == 2:
+        table.add_column("finality", no_wrap=True)
+    for track, cells in zip(tracks, rows, strict=True):
+        table.add_row(*cells, *_sparks(track, span)[:lines])
+    lost = [] if span >= REASON else [t for t in tracks if t.status is None and t.error]
+    reasons = [Text(f"{_name(track)}: {track.error.splitlines()[0]}", style="red") for track in lost]
+    return Group(table, *reasons, Text("Ctrl-C ends.", style="dim"))
 
 
-def _cells(track: Track, top_height: int, span: int) -> list[Text | str]:
+def _name(track: Track) -> str:
+    return track.node.name or (track.status.name if track.status is not None else track.node.address)
+
+
+def _room(width: int, rows: Sequence[Sequence[Text | str]]) -> tuple[int, int]:
+    """How many sparklines fit beside the numbers, which are never cut off, and how long each may be."""
+    numbers = sum(max(len(cell) for cell in column) + MARGIN for column in zip(NUMBERS, *rows, strict=True))
+    left = width - numbers - 1
+    for lines in (2, 1):
+        span = left // lines - MARGIN
+        if span >= SHORTEST:
+            return lines, min(KEPT, span)
+    return 0, 0
+
+
+def _sparks(track: Track, span: int) -> list[Text]:
+    if track.status is None:
+        reason = (track.error.splitlines() or ["asked"])[0] if span >= REASON else ""
+        return [Text(reason[:span], style="red"), Text("")]
+    rates = Text(sparkline(track.rates, span), style="green")
+    return [rates, Text(sparkline(track.finality_ms, span), style="cyan")]
+
+
+def _cells(track: Track, top_height: int) -> list[Text | str]:
     status = track.status
     if status is None:
-        reason = Text(track.error.splitlines()[0][:40] if track.error else "asked", style="red")
-        return [track.node.name or track.node.address, "-", "", "", "", "", "", reason, ""]
+        return [Text(_name(track), style="red"), "-", "", "", "", "", ""]
     connected = sum(p.connected for p in status.peers)
     few = connected * 3 < len(status.peers) * 2
     return [
-        track.node.name or status.name,
+        _name(track),
         Text(str(status.height), style="yellow" if top_height - status.height >= BEHIND else ""),
         Text(str(status.round), style="yellow" if status.round else ""),
         f"{status.finality_ms} ms" if status.finality_ms else "",
         f"{track.rates[-1]:,.0f}" if track.rates else "",
         f"{status.mempool:,}",
         Text(f"{connected}/{len(status.peers)}", style="yellow" if few else ""),
-        Text(sparkline(track.rates, span), style="green"),
-        Text(sparkline(track.finality_ms, span), style="cyan"),
     ]
 
 
@@ -184,7 +216,7 @@ def _print_once(tracks: Sequence[Track], wants_json: bool) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)  # a pipe has no edge to wrap at
-    console.print(screen(tracks, console.width).renderables[0])
+    console.print(*screen(tracks, console.width).renderables[:-1], sep="\n")
 
 
 async def _look_twice(network: Network, interval_s: float) -> list[Track]:

@@ -10,7 +10,7 @@ import click
 
 from gridbft.client import Client
 from gridbft.ground import Row, reading_rows
-from gridbft.history import Happened, asked, blocks, happened
+from gridbft.history import Happened, asked, blocks, happened, pages_with
 from gridbft.trace import Way, standing_readings, way_record
 from gridbft.trace import trace as find_way
 from node.cli.network import Network, find_network, network_options
@@ -29,7 +29,11 @@ def trace() -> None:
 def certificate(
     certificate_id: int, nodes: str | None, keys_folder: Path | None, genesis: Path | None, as_json: bool
 ) -> None:
-    """Trace certificate ID: the reading that it was issued for, every owner of its units, and their retirements."""
+    """Trace certificate ID: the reading that it was issued for, every owner of its units, and their retirements.
+
+    \b
+    gridbft trace certificate 42
+    """
     with faults(as_json):
         record = asyncio.run(_traced(find_network(nodes, keys_folder, genesis), certificate_id))
         if as_json:
@@ -62,10 +66,11 @@ async def _rows(client: Client, way: Way, events: list[Happened]) -> list[Row]:
         and e.fields["first_slot"] < way.slots.stop
         and e.fields["last_slot"] >= way.slots.start
     ]
+    pages = await pages_with(client, [way.device]) if any(e.kind == ("metering", "Packed") for e in events) else {}
     rows: list[Row] = []
     for height in sorted({e.height for e in batches}):
         places = {e.tx_id: (e.height, e.index) for e in batches if e.height == height}
-        rows += reading_rows(asked((await client.block(height)).raw), places, {way.device})
+        rows += reading_rows(asked((await client.block(height)).raw), places, pages, {way.device})
     return rows
 
 

@@ -46,7 +46,11 @@ def tx(
     """Sign and send a call of a contract's function.
 
     Whole numbers may have underscores; @NAME is the address of a key; lists, tuples and records are JSON; bytes are
-    hexadecimal. `gridbft tx CONTRACT --help` lists what a contract offers.
+    hexadecimal. `gridbft tx CONTRACT --help` lists what a contract offers. Amounts are whole numbers of the contract's units: money in
+    micros, energy in Wh.
+
+    \b
+    gridbft tx payments transfer @bob 2_500_000 --from alice      # 2.50 of the currency
     """
     with faults(as_json):
         if wants_help or contract is None:

@@ -58,6 +58,9 @@ def prune(keep: int, home: Path, as_json: bool) -> None:
     """Forget old blocks of a stopped node and give the disk space back.
 
     Headers and commits of all heights stay, and the receipts of retired certificates, so their proofs stay too.
+
+    \b
+    gridbft prune --home /var/lib/gridbft --keep 100000
     """
     with stopped_store(Home(home), as_json) as kv:
         before = _size(home)
@@ -81,6 +84,9 @@ def rollback(home: Path, as_json: bool) -> None:
     """Take back the last block of a stopped node.
 
     The node fetches it again when it starts. Its signer.log stays as it is, so it is safe to vote afterwards.
+
+    \b
+    gridbft rollback --home /var/lib/gridbft
     """
     with stopped_store(Home(home), as_json) as kv:
         genesis = load_genesis(Home(home).genesis.read_text(encoding="utf-8"))
@@ -95,7 +101,11 @@ def rollback(home: Path, as_json: bool) -> None:
 @home_option
 @json_option
 def doctor(home: Path, as_json: bool) -> None:
-    """Examine a stopped node's files; say in a sentence what is wrong and what to do. Exits with 1 if anything is."""
+    """Examine a stopped node's files; say in a sentence what is wrong and what to do. Exits with 1 if anything is.
+
+    \b
+    gridbft doctor --home /var/lib/gridbft
+    """
     try:
         findings = examine(Home(home))
     except HomeError as error:

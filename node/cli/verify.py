@@ -29,11 +29,15 @@ _file = click.Path(path_type=Path, dir_okay=False)
     type=click.IntRange(min=1),
     default=TRUSTING_PERIOD_MS // _HOUR_MS,
     show_default=True,
-    help="How far a skip over headers may reach.",
+    help="How far a skip over headers may reach, in hours of block time.",
 )
 @json_option
 def verify(file: Path, genesis: Path, trusting_period_hours: int, as_json: bool) -> None:
-    """Check the proof in FILE. Exits with 1 and the reason where it does not hold."""
+    """Check the proof in FILE. Exits with 1 and the reason where it does not hold.
+
+    \b
+    gridbft verify retirement-7.proof --genesis genesis.json
+    """
     with faults(as_json):
         proof, text = _read(file), _read(genesis)
         try:

@@ -195,9 +195,9 @@ def test_nonces_expiry_gas_and_replays_make_a_block_invalid() -> None:
     c.grow(first)
     assert "nonce" in (c.ledger.fault(c.propose(first)) or "")
     assert "nonce" in (c.ledger.fault(c.propose(c.tx("alice", pay("bob", 1), nonce=2))) or "")
-    late = dataclasses.replace(c.tx("alice", pay("bob", 1), nonce=1), expiry_height=1)
+    late = c.tx("alice", pay("bob", 1), nonce=1)._replace(expiry_height=1)
     assert "expired" in (c.ledger.fault(c.propose(late)) or "")
-    greedy = dataclasses.replace(c.tx("alice", pay("bob", 1), nonce=1), gas_limit=10**12)
+    greedy = c.tx("alice", pay("bob", 1), nonce=1)._replace(gas_limit=10**12)
     assert "gas" in (c.ledger.fault(c.propose(greedy)) or "")
 
 

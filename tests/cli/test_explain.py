@@ -190,3 +190,20 @@ def test_a_node_that_pruned_explains_what_it_keeps_and_says_what_is_missing(fold
                 if first % 5 == 0:
                     assert f"keeps no block before height {first}" in bill(node, account).stdout
         assert explained > 10
+
+
+@pytest.mark.parametrize("account", [ALICE, BOB])
+def test_packed_readings_explain_a_bill_as_single_ones_do(folder: Path, node: ChainNode, account: str) -> None:
+    with ChainNode(market_chain(packed=True)) as packed:
+        (folder / "genesis.json").write_text(dump_genesis(packed.chain.genesis))
+        found = record(packed, account)
+    (folder / "genesis.json").write_text(dump_genesis(node.chain.genesis))
+    assert without_ids(found) == without_ids(record(node, account))
+    assert "reading of load-" in json.dumps(found)
+
+
+def without_ids(item: Any) -> Any:
+    """Transactions that say the same otherwise have other ids."""
+    if isinstance(item, dict):
+        return {key: without_ids(value) for key, value in item.items() if key != "tx_id"}
+    return [without_ids(one) for one in item] if isinstance(item, list) else item

@@ -124,3 +124,16 @@ def test_a_folder_of_another_chain_is_refused(tmp_path: Path, node: ChainNode) -
     assert (result.exit_code, "holds an export of other-chain" in result.stderr) == (2, True)
     (tmp_path / "export.json").write_text("{")
     assert "is no export's" in export(node.address, tmp_path).stderr
+
+
+def test_packed_readings_are_rows_like_all_others(tmp_path: Path, node: ChainNode) -> None:
+    with ChainNode(market_chain(packed=True)) as packed:
+        assert export(packed.address, tmp_path / "packed").exit_code == 0
+    assert export(node.address, tmp_path / "single").exit_code == 0
+    kinds = ("height", "slot", "meter", "import_wh", "export_wh", "quality", "sender")
+    found, single = (
+        sorted(tuple(row[kind] for kind in kinds) for row in table(tmp_path / name, "readings"))
+        for name in ("packed", "single")
+    )
+    assert found == single
+    assert len(found) == 6

@@ -27,9 +27,9 @@ def node() -> Iterator[FakeNode]:
         yield node
 
 
-def shown(tracks: list[Track]) -> str:
-    console = Console(width=160, record=True)
-    console.print(screen(tracks, 160))
+def shown(tracks: list[Track], width: int = 160) -> str:
+    console = Console(width=width, record=True)
+    console.print(screen(tracks, width))
     return console.export_text()
 
 
@@ -63,6 +63,20 @@ def test_the_screen_shows_a_line_for_each_node_and_why_one_does_not_answer() -> 
     line = next(line for line in text.splitlines() if "dso-1" in line)
     assert all(part in line for part in ("240 ms", "2,500", "1/1", BARS[-1]))
     assert "nobody listens there" in next(line for line in text.splitlines() if "dso-2" in line)
+
+
+@given(st.integers(80, 250), st.integers(0, 10**7), st.integers(0, 60))
+def test_from_80_columns_on_no_name_and_no_number_is_cut_off(width: int, transactions: int, looks: int) -> None:
+    good, lost = Track(NodeEntry("utility-12", "a:1")), Track(NodeEntry("dso-2", "b:1"))
+    for second in range(looks + 1):
+        good.saw(replace(STATUS, height=100_000 + second, transactions=second * transactions // 100), float(second))
+        lost.missed("nobody listens there")
+    text = shown([good, lost], width)
+    assert "…" not in text
+    assert "nobody listens there" in text
+    for part in ("utility-12", f"{100_000 + looks:}", "240 ms", "1/1", "mempool"):
+        assert part in text
+    assert all(len(line) <= width for line in text.splitlines())
 
 
 def test_once_is_for_scripts(node: FakeNode) -> None:

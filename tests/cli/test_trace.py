@@ -64,3 +64,11 @@ def test_people_see_a_tree(node: ChainNode) -> None:
 def test_there_is_no_certificate_99(node: ChainNode) -> None:
     result = trace(node, 99)
     assert (result.exit_code, "there is no certificate 99" in result.stderr) == (2, True)
+
+
+def test_a_certificate_is_traced_to_a_packed_reading(node: ChainNode) -> None:
+    with ChainNode(market_chain(packed=True)) as packed:
+        found = record(packed, 2)["readings"]
+    single = record(node, 2)["readings"]
+    assert [{**r, "tx_id": ""} for r in found] == [{**r, "tx_id": ""} for r in single]
+    assert found[0]["export_wh"] == 1_777

@@ -16,12 +16,19 @@ from hypothesis import strategies as st
 
 from chain.refusal import Refusal
 from chain.tx import decode_tx
+from contracts.energy.metering import export_limit_wh
+from contracts.energy.rosters import PAGE
+from contracts.host import column_values
 from contracts.runtime.codec import decode
 from devnet.bench.figures import Measured, figures
 from devnet.bench.gauges import cpu_us, folder_bytes, percentile, rss_mb
 from devnet.bench.options import WORKLOADS, Options, Workload
-from devnet.bench.town import genesis_calls
-from devnet.bench.workload import ORDERS_PER_PRODUCT, READINGS_PER_BATCH, lanes, plan, sign
+from devnet.bench.orders import ORDERS_PER_PRODUCT, window
+from devnet.bench.readings import batch_of, counted
+from devnet.bench.town import METER_RATING_W, genesis_calls
+from devnet.bench.workload import lanes, plan, sign
+from gridbft.readings import PAGES_AT_ONCE
+from gridbft.records import EventRecord
 from node import stages
 from node.ed25519 import verify
 from node.stages import STAGES, Stages
@@ -107,24 +114,42 @@ def test_signed_transactions_pass_the_door_and_the_signature_check() -> None:
         assert verify(signed.public_key, signed.message, signed.signature)
 
 
-def test_a_gate_closes_only_after_all_orders_of_its_product() -> None:
-    last_order: dict[str, int] = {}
-    gates: dict[str, int] = {}
-    for place, one in enumerate(plan("orders", 500, 7 * ORDERS_PER_PRODUCT)):
-        zone = decode(one.call.args)[0]
-        (gates if one.call.function == "clear" else last_order)[zone] = place
-    assert gates
-    assert all(last_order[zone] < place for zone, place in gates.items())
+@pytest.mark.parametrize("orders_per_tx", [1, 16])
+def test_a_gate_closes_only_when_no_order_of_its_product_is_under_way_any_more(orders_per_tx: int) -> None:
+    last_order: dict[tuple[str, int], int] = {}
+    gates: dict[tuple[str, int], int] = {}
+    transactions = window(orders_per_tx) + 7 * ORDERS_PER_PRODUCT
+    for place, one in enumerate(plan("orders", 500, transactions, orders_per_tx=orders_per_tx)):
+        args = decode(one.call.args)
+        if one.call.function == "clear":
+            gates[args[0], args[1]] = place
+        else:
+            rows = [args] if orders_per_tx == 1 else args[0]
+            assert len(rows) == orders_per_tx
+            last_order |= {(zone, slot): place for zone, slot, *_ in rows}
+    assert len(gates) >= 2 * orders_per_tx
+    assert all(last_order[product] + window(orders_per_tx) < place for product, place in gates.items())
 
 
-def test_a_batch_of_readings_never_names_a_meter_and_slot_twice() -> None:
-    seen: set[tuple[str, int]] = set()
-    for one in plan("meter", 300, 3):
-        rows = decode(one.call.args)[0]
-        assert len(rows) == READINGS_PER_BATCH
-        for meter, slot, *_ in rows:
-            assert (meter, slot) not in seen
-            seen.add((meter, slot))
+def test_batches_of_readings_fill_slot_after_slot_and_no_page_twice() -> None:
+    planned = plan("meter", 17 * PAGE + 3, 6)
+    batches = [batch_of(raw, CHAIN) for raw, _ in sign(CHAIN, planned, 1)]
+    pages = [(one.slot, one.first_page + n) for one in batches for n in range(len(one.imports))]
+    assert pages == [(slot, page) for slot in (1_000, 1_001, 1_002) for page in range(18)]
+    assert sum(one.reading_count for one in batches) == 3 * (17 * PAGE + 3)
+    assert max(len(one.imports) for one in batches) == PAGES_AT_ONCE
+    wh = [value for one in batches for column in one.exports for value in column_values(column)]
+    assert max(wh) <= export_limit_wh(METER_RATING_W)
+
+
+def test_readings_count_only_in_a_receipt_with_the_hash_of_what_was_signed() -> None:
+    ((raw, _),) = sign(CHAIN, plan("meter", 50, 1), 1)
+    batch = batch_of(raw, CHAIN)
+    fields = {"slot": 1_000, "first_page": 0, "reading_count": 50, "columns_hash": batch.columns_hash, "roster": 1}
+    assert counted(batch, [EventRecord("metering", "Packed", fields)]) == 50
+    for name, other in (("slot", 1_001), ("reading_count", 51), ("columns_hash", bytes(32)), ("first_page", 1)):
+        assert counted(batch, [EventRecord("metering", "Packed", {**fields, name: other})]) == 0
+    assert counted(batch, []) == 0
 
 
 def test_every_account_is_funded_from_what_was_minted() -> None:
@@ -230,6 +255,19 @@ def test_a_short_run_of_real_processes_loses_nothing_and_agrees() -> None:
     assert (found["agree"], found["lost"], found["failed"], found["refused"]) == (True, 0, {}, {})
     assert found["final"] == found["transactions"] == 60
     assert found["cpu_us_per_tx"]["verify"] > 0
+
+
+def test_a_short_run_of_packed_readings_counts_each_of_them_in_another_node_s_receipts() -> None:
+    program = Path(sys.executable).parent / "gridbft"
+    arguments = ["--nodes", "2", "--workload", "meter", "--accounts", "1500", "--readings", "12000", "--json"]
+    done = subprocess.run(
+        [sys.executable, str(program), "bench", *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["agree"], found["lost"], found["failed"], found["refused"]) == (True, 0, {}, {})
+    assert (found["final"], found["readings"]) == (8, 12_000)
+    assert found["readings_per_s"] > 0
 
 
 def test_an_unknown_node_to_kill_is_refused_with_the_names_that_there_are() -> None:

@@ -13,7 +13,7 @@ from contracts.runtime.world import World
 from devnet.bill import bills, check_bills
 from devnet.book import DayBook
 from devnet.day import DATA, read_files
-from devnet.plan import Day, Step, set_up, wave
+from devnet.plan import Day, Step, listing, set_up, wave
 from devnet.report import differences, totals
 
 OPERATORS = {"operator": "1" * 40, "meter-operator": "2" * 40, "issuer": "3" * 40}
@@ -49,20 +49,22 @@ class Town:
         return {account: free + held for account, free, held in zip(accounts, balances, holds, strict=True)}
 
 
-def day_of(name: str, first: int, last: int) -> tuple[Day, DayBook]:
+def day_of(name: str, first: int, last: int, packed: bool = False) -> tuple[Day, DayBook]:
     feeder, data = read_files(DATA, name)
     accounts = {site.bus: f"{int(site.bus) + 0xA000:040x}" for site in feeder.sites}
-    day = Day(feeder, data, accounts, "feeder", first, last)
+    day = Day(feeder, data, accounts, "feeder", first, last, packed)
     return day, DayBook("feeder", day.slots, OPERATORS["meter-operator"])
 
 
 def steps_of(day: Day, book: DayBook) -> list[list[Step]]:
     """What is left to do, wave by wave, if nothing more happened meanwhile."""
-    return [set_up(day, book), *(wave(day, book, number) for number in range(day.waves))]
+    return [set_up(day, book), listing(day, book), *(wave(day, book, number) for number in range(day.waves))]
 
 
 def play_day(town: Town, day: Day, book: DayBook) -> None:
     for step in set_up(day, book):
+        book.absorb(town.play(step))
+    for step in listing(day, book):
         book.absorb(town.play(step))
     for number in range(day.waves):
         for step in wave(day, book, number):
@@ -84,11 +86,35 @@ def test_a_day_ends_with_the_meters_sums_every_certificate_and_all_its_money(nam
     check_bills(bills(book), money, book.carried)
 
 
-def test_a_finished_day_leaves_nothing_to_do() -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_finished_day_leaves_nothing_to_do(packed: bool) -> None:
     town = Town.new()
-    day, book = day_of("2016-06-10", 44, 48)
+    day, book = day_of("2016-06-10", 44, 48, packed)
     play_day(town, day, book)
-    assert steps_of(day, book) == [[]] * (day.waves + 1)
+    assert steps_of(day, book) == [[]] * (day.waves + 2)
+
+
+def test_a_day_of_packed_readings_ends_in_the_bills_and_certificates_of_a_day_of_single_ones() -> None:
+    ends = []
+    for packed in (False, True):
+        town = Town.new()
+        day, book = day_of("2016-06-10", 40, 56, packed)
+        play_day(town, day, book)
+        assert differences(totals(book), day.data, 40, 56) == []
+        kept = {key: raw for key, raw in town.world.state.items() if not key.startswith((b"metering/", b"rosters/"))}
+        ends.append((bills(book), town.money(book), totals(book), kept))
+    assert ends[0] == ends[1]
+
+
+def test_a_packed_day_goes_on_after_one_of_single_readings_and_uses_one_roster() -> None:
+    town = Town.new()
+    for first, packed in ((44, False), (46, True), (48, True)):
+        day, book = day_of("2016-06-10", first, first + 2, packed)
+        if town.world.events:
+            replay(town, book)
+        play_day(town, day, book)
+        check_bills(bills(book), town.money(book), book.carried)
+    assert sum(event.name == "RosterOpened" for event in town.world.events) == 1
 
 
 def test_an_interrupted_day_goes_on_where_it_stopped() -> None:

@@ -31,8 +31,8 @@ AT_ONCE = 8
 PER_STREAM = 40
 CALL_S = 1.0
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-UNARY = ("Submit", "Simulate", "Query", "GetBlock", "GetState", "GetReceipt", "Status", "ListContracts", "GetAccount")
 STREAMS = ("SubmitBatch", "Subscribe")
+UNARY = tuple(m for m in pb.DESCRIPTOR.services_by_name["LedgerService"].methods_by_name if m not in STREAMS)
 
 
 @dataclass
@@ -79,6 +79,8 @@ def _requests(seeds: Mapping[str, list[bytes]]) -> dict[str, list[bytes]]:
         "Status": [b""],
         "ListContracts": [b""],
         "GetAccount": [pb.GetAccountRequest(address=bytes(20)).SerializeToString()],
+        "ListEvidence": [pb.ListEvidenceRequest(start=1, count=5).SerializeToString()],
+        "GetGenesis": [b""],
         "SubmitBatch": [pb.SubmitBatchRequest(txs=seeds["tx"][:4]).SerializeToString()],
         "Subscribe": [pb.SubscribeRequest(from_height=1, contracts=["counter"]).SerializeToString()],
     }

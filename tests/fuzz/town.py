@@ -26,7 +26,8 @@ from gridbft.v1 import client_pb2_grpc
 from gridbft.verify import Trust
 from node.certs import TlsIdentity, make_tls_identity, utc_now
 from node.config import config_template
-from node.home import Home, write_secret
+from node.home import Home
+from node.tlskey import save_tls_key
 from tests.node.localnet import CONTRACT, free_ports
 
 GUESTS = 12  # members without a node: each may be banned, and another one goes on
@@ -74,7 +75,7 @@ def make_town(folder: Path) -> Town:
     home.path.mkdir(parents=True)
     wallet, tls = Wallet.generate("alone"), make_tls_identity("alone", utc_now())
     wallet.save(home.key)
-    write_secret(home.tls_key, tls.private_key)
+    save_tls_key(home.tls_key, tls.private_key, None)
     home.tls_certificate.write_text(tls.certificate)
     client, peer = f"127.0.0.1:{client_port}", f"127.0.0.1:{peer_port}"
     config = config_template("alone", client, peer)

@@ -6,6 +6,8 @@ from functools import cache
 
 from chain.tx import TxCall
 from contracts.energy import DEPLOYMENT_ORDER
+from contracts.energy.metering import NO_READING
+from contracts.host import pack_column
 from tests.chain.network import Chain, call, genesis
 from tests.chain.txs import address_of
 
@@ -21,8 +23,11 @@ def act(chain: Chain, sender: str, *calls: TxCall) -> None:
 
 
 @cache
-def market_chain() -> Chain:
+def market_chain(packed: bool = False) -> Chain:
+    """`packed`: Alice's readings come in columns; all else is the same at the same heights."""
     chain = Chain(genesis(contracts=DEPLOYMENT_ORDER))
+    listed = ["pv-alice", "load-alice", "load-bob"]
+    roster = [call("rosters", "open_roster"), call("rosters", "enlist", 1, listed)] if packed else []
     act(
         chain,
         "operator",
@@ -31,6 +36,7 @@ def market_chain() -> Chain:
         call("registry", "register_meter", "pv-alice", ALICE, "pv", "bus-1", 20_000),
         call("registry", "register_meter", "load-alice", ALICE, "household", "bus-1", 11_000),
         call("registry", "register_meter", "load-bob", BOB, "household", "bus-2", 11_000),
+        *roster,
     )
     for number, slot in enumerate((SLOT, SLOT + 1)):
         act(chain, "alice", call("market", "place_order", ZONE, slot, "sell", 1_000 + number, 50_001))
@@ -38,7 +44,13 @@ def market_chain() -> Chain:
         act(chain, "bob", call("market", "place_order", ZONE, slot, "buy", 1_501, 90_007))
         act(chain, "operator", call("market", "clear", ZONE, slot))
         rows = [("pv-alice", slot, 0, 1_777, "DIRECT"), ("load-alice", slot, 123, 0, "DIRECT")]
-        act(chain, "operator", call("metering", "submit", [*rows, ("load-bob", slot, 1_403, 0, "ESTIMATED")]))
+        estimated = ("load-bob", slot, 1_403, 0, "ESTIMATED")
+        if packed:
+            imports, exports = pack_column([0, 123, NO_READING]), pack_column([1_777, 0, NO_READING])
+            columns = call("metering", "submit_packed", 1, slot, 0, [imports], [exports])
+            act(chain, "operator", columns, call("metering", "submit", [estimated]))
+        else:
+            act(chain, "operator", call("metering", "submit", [*rows, estimated]))
         act(chain, "operator", call("imbalance", "post_price", slot, 71_119), call("imbalance", "settle", slot))
     act(chain, "operator", call("certificates", "issue", "pv-alice", SLOT, 1_700))
     act(chain, "alice", call("certificates", "transfer", 1, 900, BOB))

@@ -19,7 +19,6 @@ from chain.executor import execute_block, execute_calls, next_nonce
 from chain.hashes import ZERO_HASH, address
 from chain.memory import MemoryKV
 from chain.mempool import Mempool
-from chain.receipt import encode_receipt
 from chain.refusal import Code, Refusal
 from chain.statetree import StateTree
 from chain.tx import TxCall, decode_tx
@@ -146,7 +145,7 @@ class FakeLedger:
             made = Made(block.header_bytes, block.raw, block.id, self.commit(height, block.id))
             outcome = execute_block(self.runtime, self.state, txs, height, time_ms)
             self.state = applied(self.state, outcome.writes)
-            made.receipts = tuple(encode_receipt(r) for r in outcome.receipts)
+            made.receipts = tuple(outcome.receipts)
             made.state, made.time_ms = self.state, time_ms
             made.state_root = tree_of(self.state).root
             self.blocks.append(made)

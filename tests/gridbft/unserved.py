@@ -22,3 +22,4 @@ class Unserved(LedgerServiceServicer):
     ListContracts: Any = LedgerServiceServicer.ListContracts
     ListEvidence: Any = LedgerServiceServicer.ListEvidence
     GetAccount: Any = LedgerServiceServicer.GetAccount
+    GetGenesis: Any = LedgerServiceServicer.GetGenesis

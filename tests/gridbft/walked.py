@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from contracts.energy.imbalance import Terms
+from contracts.energy.metering import NO_READING
+from contracts.energy.rosters import page_number
+from contracts.host import column_values
 from gridbft.ground import Ground, Row
 from gridbft.history import Happened
 from gridbft.money import TRADES
@@ -31,7 +35,18 @@ class Walked(Network):
             for meter, slot, import_wh, export_wh, quality in args[0]:
                 reading = meter, slot, import_wh, export_wh, quality
                 self.rows.append(Row(*reading, f"{height:064x}", sender, (height, 0)))
+        if (contract, function) == ("metering", "submit_packed"):
+            self.rows += [Row(*one, f"{height:064x}", sender, (height, 0)) for one in self._unpacked(*args)]
         return result
+
+    def _unpacked(
+        self, roster: int, slot: int, first_page: int, imports: list[bytes], exports: list[bytes]
+    ) -> Iterator[tuple[str, int, int, int, str]]:
+        for page, columns in enumerate(zip(imports, exports, strict=True), first_page):
+            members = self.see("rosters", "meters_of", page_number(roster, page))
+            for meter, import_wh, export_wh in zip(members, *map(column_values, columns), strict=True):
+                if import_wh != NO_READING:
+                    yield meter, slot, import_wh, export_wh, "DIRECT"
 
     def _told(self, height: int, number: int, event: Any) -> Happened:
         return Happened(

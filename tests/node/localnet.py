@@ -23,8 +23,9 @@ from gridbft.wallet import Wallet
 from node.certs import make_tls_identity, utc_now
 from node.config import config_template
 from node.hello import SPEECH, Speech
-from node.home import Home, load_home, write_secret
+from node.home import Home, load_home
 from node.process import Node
+from node.tlskey import save_tls_key
 
 PATIENCE_S = 20.0
 
@@ -67,7 +68,7 @@ def make_home(path: Path, name: str, client_port: int, peer_port: int) -> Member
     wallet = Wallet.generate(name)
     wallet.save(home.key)
     tls = make_tls_identity(name, utc_now())
-    write_secret(home.tls_key, tls.private_key)
+    save_tls_key(home.tls_key, tls.private_key, None)
     home.tls_certificate.write_text(tls.certificate)
     peer_address = f"127.0.0.1:{peer_port}"
     home.config.write_text(config_template(name, f"127.0.0.1:{client_port}", peer_address))

@@ -34,8 +34,17 @@ from consensus.types import (
 from gridbft.v1 import chain_pb2 as chain_pb
 from gridbft.v1 import peer_pb2 as pb
 from gridbft.wallet import Wallet
-from node.admission import MAX_SERVED_BLOCKS, MAX_TXS, Door, Fault, HeightRange
-from node.events import BlocksReceived, PeerId, ProposalReceived, StatusReceived, TxsReceived, VotesReceived
+from node.admission import MAX_PROPOSALS, MAX_SERVED_BLOCKS, MAX_TXS, Door, Fault, HeightRange
+from node.events import (
+    BlocksReceived,
+    Memory,
+    MemoryReceived,
+    PeerId,
+    ProposalReceived,
+    StatusReceived,
+    TxsReceived,
+    VotesReceived,
+)
 from node.signer import sign_bytes_of
 
 T = TypeVar("T")
@@ -252,7 +261,7 @@ def test_one_bad_transaction_condemns_a_peers_batch(door: Door) -> None:
 # --- consensus messages -------------------------------------------------------------------------------------------------
 
 
-def _votes(door: Door, *votes: Vote) -> VotesReceived | Fault:
+def _votes(door: Door, *votes: Vote) -> VotesReceived | MemoryReceived | Fault:
     return _run(door.votes(PEER, pb.VoteBatch(votes=[vote_to_wire(v) for v in votes])))
 
 
@@ -266,6 +275,19 @@ def test_a_vote_passes_with_its_validators_signature_only(door: Door) -> None:
 
 def test_votes_of_unknown_validators_or_heights_are_left_out_without_blame(door: Door) -> None:
     assert _votes(door, _vote(wallet=STRANGER), _vote(height=5_000), _vote()) == VotesReceived(PEER, (_vote(),))
+
+
+def test_a_memory_passes_with_right_signatures_only_on_votes_and_proposals(door: Door) -> None:
+    proposal = _proposal(_block(5, ()))
+    batch = pb.VoteBatch(
+        votes=[vote_to_wire(_vote())], recalled_height=5, recalled_proposals=[proposal_to_wire(proposal)]
+    )
+    assert _run(door.votes(PEER, batch)) == MemoryReceived(PEER, Memory(Height(5), (_vote(),), (proposal,)))
+    batch.recalled_proposals.append(proposal_to_wire(replace(proposal, round=Round(1))))
+    assert _run(door.votes(PEER, batch)) == Fault("a proposal with a wrong signature")
+    del batch.recalled_proposals[:]
+    batch.recalled_proposals.extend([proposal_to_wire(proposal)] * (MAX_PROPOSALS + 1))
+    assert isinstance(_run(door.votes(PEER, batch)), Fault)
 
 
 def test_a_proposal_passes_with_its_block(door: Door) -> None:

@@ -12,9 +12,21 @@ from consensus.lock import Lock
 from consensus.machine import State, new_height, step
 from consensus.proposer import order
 from consensus.timeouts import Timeouts
-from consensus.types import BlockId, Height, Power, Round, Validator, ValidatorId, ValidatorSet, Vote, VoteKind
+from consensus.types import (
+    NO_ROUND,
+    BlockId,
+    Height,
+    Power,
+    Proposal,
+    Round,
+    Validator,
+    ValidatorId,
+    ValidatorSet,
+    Vote,
+    VoteKind,
+)
 from node.caution import BEYOND, Caution, memory_for, newest_lock
-from node.events import LoggedOwn, PeerId, PeerState
+from node.events import LoggedOwn, Memory, PeerId, PeerState
 from node.recovery import FORGOTTEN, remembered_height
 from node.signer import position_of
 
@@ -126,9 +138,10 @@ def test_whoever_is_connected_is_waited_for_even_where_a_quorum_has_spoken() -> 
 
 def test_a_validator_that_decides_alone_waits_for_nobody() -> None:
     alone = ValidatorSet.of([Validator(ME, ME + bytes(12), Power(1))])
-    c = caution(last_signed=7)
-    assert c.settle(8, alone, {}, 0)
-    assert not c.is_silent(8)
+    for last_signed in (7, 0, FORGOTTEN):
+        c = caution(last_signed)
+        assert c.settle(8, alone, {}, 0)
+        assert not c.is_silent(8), "what it decided alone it would wait for for ever"
 
 
 def test_an_observer_has_nothing_to_be_cautious_about() -> None:
@@ -170,9 +183,16 @@ def stuck(height: int = 9, last_signed: int = 0) -> Caution:
     return c
 
 
-def hear(c: Caution, *who: int, votes: tuple[Vote, ...] = (), now_ms: int = PATIENCE_MS, height: int = 9) -> None:
+def hear(
+    c: Caution,
+    *who: int,
+    votes: tuple[Vote, ...] = (),
+    proposals: tuple[Proposal, ...] = (),
+    now_ms: int = PATIENCE_MS,
+    height: int = 9,
+) -> None:
     for n in who:
-        c.told(PeerId(IDS[n]), height, votes, now_ms)
+        c.told(PeerId(IDS[n]), Memory(Height(height), votes, proposals), now_ms)
 
 
 def test_two_of_four_wiped_rejoin_once_both_who_remember_have_spoken_and_time_has_passed() -> None:
@@ -184,11 +204,13 @@ def test_two_of_four_wiped_rejoin_once_both_who_remember_have_spoken_and_time_ha
     assert c.rejoin(machine(), here, PATIENCE_MS) is None
     hear(c, 3)
     assert c.rejoin(machine(), here, PATIENCE_MS - 1) is None
+    assert c.rejoin(machine(), here, PATIENCE_MS) is None, "what the other silent one heard of us is not known yet"
+    hear(c, 1)
     assert c.rejoin(machine(), here, PATIENCE_MS) is not None
     assert not c.is_silent(9)
 
 
-def test_the_word_of_another_silent_one_counts_for_nothing() -> None:
+def test_the_word_of_another_silent_one_says_nothing_of_what_was_decided() -> None:
     c = stuck()
     hear(c, 1, 2, 3)
     assert c.rejoin(machine(), peers(9, 9, 9, silent=(1, 2, 3)), PATIENCE_MS) is None
@@ -275,6 +297,20 @@ def test_who_rejoins_begins_where_it_or_the_others_were_last() -> None:
     assert again.round == 3
 
 
+def test_who_rejoins_knows_what_it_proposed_and_begins_no_earlier() -> None:
+    offer = Proposal(Height(9), Round(5), V, NO_ROUND, ME, b"s" * 64)
+    c = stuck()
+    hear(c, 1, 2, proposals=(offer,))
+    hear(
+        c,
+        3,
+        proposals=(replace(offer, height=Height(8), round=Round(9)), replace(offer, proposer=IDS[1], round=Round(9))),
+    )
+    rejoin = c.rejoin(machine(), peers(9, 9, 9), PATIENCE_MS)
+    assert rejoin is not None
+    assert (rejoin.round, rejoin.offered) == (5, (offer,))
+
+
 def test_what_is_told_is_the_proof_of_the_lock_and_the_askers_own_votes() -> None:
     m = machine()
     own = vote(VoteKind.PREVOTE, 0, None, ME)
@@ -282,10 +318,10 @@ def test_what_is_told_is_the_proof_of_the_lock_and_the_askers_own_votes() -> Non
         m, _ = step(m, VoteSeen(v))
     m = replace(m, valid=Lock(Round(0), V))
     told = memory_for(m, ME)
-    assert own in told
-    assert set(polka(0, V)) <= set(told)
-    lock = newest_lock(Height(9), FOUR, told)
+    assert own in told.votes
+    assert set(polka(0, V)) <= set(told.votes)
+    lock = newest_lock(Height(9), FOUR, told.votes)
     assert lock is not None
     assert lock.valid == Lock(Round(0), V)
-    assert memory_for(machine(), ME) == ()
+    assert memory_for(machine(), ME) == Memory(Height(9))
     assert newest_lock(Height(9), FOUR, (*polka(0, V)[:1] * 3, own)) is None

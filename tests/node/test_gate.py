@@ -26,6 +26,7 @@ from node.certs import TlsIdentity, certificate_digest, make_tls_identity, utc_n
 from node.cli import main
 from node.clienttls import ClientTls, ClientTlsError, fingerprints
 from node.config import read_config
+from node.connections import SETTLED_SECONDS
 from node.gate import Gate, Pinned
 from node.home import Home
 from node.server import ClientServer
@@ -279,11 +280,16 @@ def test_tls_serves_those_who_know_the_node_and_nobody_in_plain_text(pair: tuple
     tls, identity = pair
 
     async def play() -> None:
-        async with serving(ClientLimits(), tls) as (address, _, _):
+        async with serving(ClientLimits(), tls) as (address, _, door):
             assert await _status(address, _believes(identity)) == "utility-1"
             for wrong in (None, _believes(make_tls_identity("other", utc_now())), Tls(identity.certificate.encode())):
                 with pytest.raises(ClientError):
                     await _status(address, wrong)
+            seen = door._connections
+            assert seen is not None
+            seen.look(0.0)
+            seen.look(SETTLED_SECONDS)
+            assert seen.total == seen.without_call + 1 >= 4
 
     asyncio.run(play())
 
@@ -355,19 +361,21 @@ def test_a_whole_node_serves_tls_to_clients_that_know_its_genesis(tmp_path: Path
     asyncio.run(play())
 
 
-def test_a_renewed_certificate_is_shown_to_new_sessions_without_a_restart(pair: tuple[ClientTls, TlsIdentity]) -> None:
+def test_a_renewed_certificate_is_shown_to_new_sessions_without_a_restart(
+    pair: tuple[ClientTls, TlsIdentity], tmp_path: Path
+) -> None:
     tls, old = pair
 
     async def play() -> None:
         async with serving(ClientLimits(), tls) as (address, _, _):
             assert await _status(address, _believes(old)) == "utility-1"
             new = make_tls_identity("renewed", utc_now())
-            tls.certificate.write_text(new.certificate)
-            tls.key.write_text(new.private_key)
+            (tmp_path / "tls.crt").write_text(new.certificate)
+            (tmp_path / "tls.key").write_text(new.private_key)
             assert await _status(address, _believes(new)) == "utility-1"
             with pytest.raises(ClientError):
                 await _status(address, _believes(old))
-            tls.key.unlink()  # a renewal that is half done keeps what was read before
+            (tmp_path / "tls.key").unlink()  # a renewal that is half done keeps what was read before
             assert await _status(address, _believes(new)) == "utility-1"
 
     asyncio.run(play())

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 OPS = ROOT / "node" / "ops"
 INSTRUCTIONS = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "EXPOSE", "STOPSIGNAL", "ENTRYPOINT", "CMD"}
 ANALYZE = shutil.which("systemd-analyze")
+HADOLINT = shutil.which("hadolint")
 
 
 def unit() -> dict[str, list[str]]:
@@ -78,6 +79,13 @@ def test_the_containerfile_copies_what_there_is_and_runs_without_privileges() ->
     assert last_user.split(":")[0] not in ("root", "0")
     assert ("ENTRYPOINT", '["gridbft"]') in steps
     assert any("--require-hashes" in rest for name, rest in steps if name == "RUN")
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not on this machine")
+def test_hadolint_finds_nothing_in_the_containerfile() -> None:
+    assert HADOLINT is not None
+    ran = subprocess.run([HADOLINT, str(OPS / "Containerfile")], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "")
 
 
 def test_what_the_containerfile_installs_is_the_whole_program(tmp_path: Path) -> None:

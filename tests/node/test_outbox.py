@@ -7,9 +7,9 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.types import BlockId, Height, Round, ValidatorId, Vote, VoteKind
+from consensus.types import NO_ROUND, BlockId, Height, Proposal, Round, ValidatorId, Vote, VoteKind
 from gridbft.v1 import peer_pb2 as pb
-from node.events import PeerId, SendTxs, SendVotes
+from node.events import Memory, PeerId, SendMemory, SendTxs, SendVotes
 from node.outbox import Lane, Outbox
 from node.outgoing import TX_BYTES_PER_MESSAGE, TXS_PER_MESSAGE, Outgoing, bitmap_bytes, tx_batches
 
@@ -80,16 +80,23 @@ def test_one_turns_votes_share_a_message_and_go_before_everything_else() -> None
     outgoing.add(SendVotes(None, (votes[0],)))
     outgoing.add(SendVotes(other, (votes[1],)))
     outgoing.add(SendTxs(None, (b"b",)))
+    memory = Memory(
+        Height(3), (votes[0],), (Proposal(Height(3), Round(0), BlockId(bytes(32)), NO_ROUND, me, bytes(64)),)
+    )
+    outgoing.add(SendMemory(other, memory))
     outgoing.add(SendVotes(None, (votes[1],)))
     outgoing.flush()
     outgoing.flush()
     assert [(to, lane, m.WhichOneof("kind")) for to, lane, m in sent] == [
         (None, Lane.VITAL, "votes"),
         (other, Lane.VITAL, "votes"),
+        (other, Lane.VITAL, "votes"),
         (None, Lane.BULK, "txs"),
     ]
     assert len(sent[0][2].votes.votes) == 2
-    assert list(sent[2][2].txs.txs) == [b"a", b"b"]
+    recalled = sent[2][2].votes
+    assert (recalled.recalled_height, len(recalled.votes), len(recalled.recalled_proposals)) == (3, 1, 1)
+    assert list(sent[3][2].txs.txs) == [b"a", b"b"]
 
 
 @given(st.integers(0, 2**200))

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from consensus.types import BlockId, Height, Proposal, Round, ValidatorId, Vote, VoteKind
 from node import ed25519
 from node.certs import certificate_digest
+from node.cli import main
+from node.config import read_config
 from node.home import Home, HomeError, load_home
+from node.recovery import FORGOTTEN
 from node.remotesigner import RemoteSigner, SignerLostError, recall
 from node.signer import Refused, sign_bytes_of
 from node.signerwire import (
@@ -114,13 +121,16 @@ def wait(condition: Callable[[], bool]) -> None:
 def split(tmp_path: Path) -> tuple[Localnet, Path, Path]:
     """A network of one whose key stands in a signer's folder: the network, that folder, the socket."""
     net = Localnet.make(tmp_path, 1)
-    home, vault = Home(net.homes[0]), tmp_path / "vault"
+    vault, path = tmp_path / "vault", tmp_path / "s"
+    _split(Home(net.homes[0]), vault, path)
+    return net, vault, path
+
+
+def _split(home: Home, vault: Path, path: Path) -> None:
     vault.mkdir()
     home.key.rename(vault / "node.key")
     (vault / "genesis.json").write_text(home.genesis.read_text())
-    path = tmp_path / "s"
     home.config.write_text(home.config.read_text().replace('signer = ""', f'signer = "unix:{path}"'))
-    return net, vault, path
 
 
 def test_a_signature_of_the_other_process_is_the_keys(split: tuple[Localnet, Path, Path]) -> None:
@@ -258,3 +268,107 @@ def test_a_node_decides_with_a_remote_signer_is_silent_without_and_goes_on_with_
     assert kept is not None
     assert recall(home.remote_key, "another-chain", certificate) is None
     assert replace(kept, hello_signature=bytes(64)) != kept
+
+
+# --- what was signed, and whether this disk remembers it --------------------------------------------------------------
+
+
+def _wipe(home: Home) -> None:
+    shutil.rmtree(home.db)
+    home.wal.unlink()
+
+
+def test_a_node_with_a_remote_signer_goes_on_at_once_after_a_restart(split: tuple[Localnet, Path, Path]) -> None:
+    net, vault, path = split
+
+    async def play() -> None:
+        for height in (3, 6):
+            async with running(*net.homes, heartbeat_ms=100, proof_block_ms=0) as (node,):
+                await asyncio.wait_for(node.node.host.tip.reach(height), PATIENCE_S)
+
+    with served(vault, path, "--new-guard"), capture_logs() as lines:
+        asyncio.run(play())
+    assert not any(line["event"] in ("silent", "sign_refused") for line in lines)
+
+
+def test_a_wiped_node_votes_again_through_its_signer_when_it_is_past_what_it_could_have_signed(tmp_path: Path) -> None:
+    """The guard alone would not do: it knows no locks."""
+    net = Localnet.make(tmp_path, 4)
+    home, vault, path = Home(net.homes[0]), tmp_path / "vault", tmp_path / "s"
+    _split(home, vault, path)
+
+    async def play() -> None:
+        async with running(*net.homes[1:], heartbeat_ms=100, proof_block_ms=0) as others:
+            async with running(home.path, heartbeat_ms=100, proof_block_ms=0) as (node,):
+                await until(lambda: (vault / "signer.log").stat().st_size > 0)  # it joined late, and has signed now
+            _wipe(home)
+            with capture_logs() as lines:
+                async with running(home.path, heartbeat_ms=100, proof_block_ms=0) as (node,):
+                    await until(lambda: node.node.host.replica.is_voting)
+                    tip = others[0].node.host.ledger.head.height
+                    await until(lambda: node.node.host.ledger.head.height >= tip + 2)
+            silent = [line for line in lines if line["event"] == "silent"]
+            assert [line["last_signed"] for line in silent] == [FORGOTTEN]
+            assert not any(line["event"] == "sign_refused" for line in lines)
+
+    with served(vault, path, "--new-guard"):
+        asyncio.run(play())
+
+
+def test_a_node_that_begins_without_its_signer_follows_and_becomes_a_validator_when_that_answers(
+    split: tuple[Localnet, Path, Path],
+) -> None:
+    net, vault, path = split
+    home = Home(net.homes[0])
+    home.config.write_text(home.config.read_text().replace("heartbeat_ms = 10000", "heartbeat_ms = 200"))
+    with served(vault, path, "--new-guard"):
+        load_home(home.path)  # the node has met its signer once
+    command = [sys.executable, str(Path(sys.executable).parent / "gridbft"), "start", "--home", str(home.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        seen: list[str] = []
+        try:
+            seen += _until_line(process.stdout, "serving")
+            assert any("signer_away" in line for line in seen)
+            assert not any(" block " in line for line in seen)
+            with served(vault, path):
+                seen += _until_line(process.stdout, "signer_answers")
+                seen += _until_line(process.stdout, " block ")
+                process.send_signal(signal.SIGTERM)
+                rest, _ = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+    assert process.returncode == 0, "".join(seen) + rest
+
+
+def _until_line(lines: Iterable[str], word: str) -> list[str]:
+    seen: list[str] = []
+    for line in lines:
+        seen.append(line)
+        if word in line:
+            return seen
+    raise AssertionError("it ended: " + "".join(seen))
+
+
+def test_governance_is_signed_from_the_signers_folder_and_not_from_the_nodes(
+    split: tuple[Localnet, Path, Path],
+) -> None:
+    net, vault, path = split
+    address = read_config(Home(net.homes[0]).config).client_address
+    proposal = ("gov", "propose", "parameter", "max_block_bytes", "2000000", "--json")
+
+    def gridbft(*words: str) -> Result:
+        return CliRunner().invoke(main, list(words))
+
+    async def play() -> tuple[Result, Result, Result]:
+        async with running(*net.homes):
+            refused = await asyncio.to_thread(gridbft, *proposal, "--home", str(net.homes[0]))
+            lost = await asyncio.to_thread(gridbft, *proposal, "--home", str(vault))
+            done = await asyncio.to_thread(gridbft, *proposal, "--home", str(vault), "--nodes", address)
+            return refused, lost, done
+
+    with served(vault, path, "--new-guard"):
+        refused, lost, done = asyncio.run(play())
+    assert (refused.exit_code, f"by --home and this node by --nodes {address}" in refused.output) == (2, True)
+    assert (lost.exit_code, "give --nodes HOST:PORT too" in lost.output) == (2, True)
+    assert json.loads(done.stdout.splitlines()[-1])["ok"] is True

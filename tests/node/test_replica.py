@@ -12,7 +12,7 @@ from consensus.lock import Lock, LockRecord
 from consensus.types import Height, Round, Vote, VoteKind
 from node.events import AnswerClient, BlocksReceived, LoggedLock, Penalise, SendTxs, SendVotes, TxsReceived
 from node.lockcodec import encode_lock
-from node.replica import MAX_BLOCKS
+from node.heightblocks import MAX_BLOCKS
 from node.room import room_in
 from tests.chain.network import Chain, call, genesis, pay
 from tests.node.puppet import Puppet, at_height

@@ -18,6 +18,15 @@ FOUND = [
     ("the same, and evidence against it stood on the chain", 5, 7, EVERYTHING),
     ("who rejoined a height voted before it heard its own vote from the others", 161, 4, EVERYTHING),
     ("a validator that began a height as an observer never voted in it when it could", 9, 4, EVERYTHING),
+    ("who rejoined a height was told its votes, but not that it had proposed in that round", 73723, 4, EVERYTHING),
+    (
+        "what a peer heard before it knew whether it may sign was lost, with the last copy of a vote",
+        75467,
+        4,
+        EVERYTHING,
+    ),
+    ("who rejoined a height entered the round it had proposed in before it knew that proposal", 8053, 4, EVERYTHING),
+    ("a checker's: a block that was on a disk before its power was cut had been seen by nobody", 6510, 4, EVERYTHING),
     (
         "a checker's: a wiped validator's first vote had reached nobody before it was lost for good",
         50196,

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from devnet.simnet.byzantine import TRICKS
-from devnet.simnet.chaos import FAULTS
+from devnet.simnet.chaos import FAULTS, SNAPSHOT
 from devnet.simnet.schedule import ALL_FAULTS, Outcome, run
 from devnet.simnet.world import Options
 
@@ -39,6 +39,18 @@ def test_each_byzantine_trick_alone_breaks_no_promise(trick: str) -> None:
         clean(outcome)
         assert outcome.heights >= Options().heights
         assert outcome.transactions == Options().transactions
+
+
+def test_wiped_machines_begin_from_true_snapshots_and_refuse_forged_ones() -> None:
+    lines: list[str] = []
+    for seed in range(24):
+        outcome = run(
+            seed, Options(validators=7, share=1.0, trace=True), frozenset({"wipe", "crash", "forge", SNAPSHOT})
+        )
+        clean(outcome)
+        lines += outcome.lines
+    assert any("begins from the snapshot" in line for line in lines)
+    assert any("refuses the snapshot" in line for line in lines)
 
 
 @pytest.mark.parametrize("validators", [1, 2, 3, 7, 10])

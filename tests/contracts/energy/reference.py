@@ -27,9 +27,9 @@ refused by a contract that it calls. A failed call emits nothing.
 
 In the life of a slot: orders (`market.place_order`, `continuous.place`, `bilateral.offer`) within what the grid allows
 (`grid`), gate and auction (`market.clear`), what stays open (`resort.serve`), ordered flexibility (`balancing.activate`),
-readings (`metering.submit`, `metering.submit_signed`), settlement (`imbalance.post_price`, `imbalance.settle`, which closes
-the slot in market, metering and balancing), corrected readings and `imbalance.settle` again, certificates
-(`certificates.issue`, `transfer`, `lock`, `buy`, `retire`, only for a closed slot).
+readings (`metering.submit`, `metering.submit_packed` by rosters, `metering.submit_signed`), settlement (`imbalance.post_price`,
+`imbalance.settle`, which closes the slot in market, metering and balancing), corrected readings and `imbalance.settle` again,
+certificates (`certificates.issue`, `transfer`, `lock`, `buy`, `retire`, only for a closed slot).
 
 Energy of a kind. An attribute is asked for in one of two ways; either way a seller that does not match is never traded with.
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.energy import DEPLOYMENT_ORDER, SOURCES
+from contracts.host import pack_column
 from tests.contracts.energy.network import (
     ALICE,
     BOB,
@@ -24,6 +25,7 @@ from tests.contracts.energy.network import (
 from tests.contracts.energy.reference import functions
 
 SUPPLIER, AGGREGATOR = "5" * 40, "6" * 40
+COLUMN = pack_column([0])
 
 # Every exported function: who may call it, arguments that only the caller's role keeps from working, the refusal.
 # "owner" and "participant" mean that the function acts on what the caller owns; "contract" an allowed contract.
@@ -45,6 +47,7 @@ GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
     ("payments", "transfer"): ("funded", (STRANGER, 1_000), "INSUFFICIENT_BALANCE"),
     ("payments", "set_credit_limit"): ("operator", (STRANGER, 1_000), "NOT_OPERATOR"),
     ("payments", "hold"): ("contract", (ALICE, 1_000), "NOT_AN_ALLOWED_CONTRACT"),
+    ("payments", "hold_each"): ("contract", (ALICE, [1_000]), "NOT_AN_ALLOWED_CONTRACT"),
     ("payments", "capture"): ("contract", (1, STRANGER, 1), "NOT_AN_ALLOWED_CONTRACT"),
     ("payments", "release"): ("contract", (1, 1), "NOT_AN_ALLOWED_CONTRACT"),
     ("payments", "release_all"): ("contract", (1,), "NOT_AN_ALLOWED_CONTRACT"),
@@ -52,6 +55,7 @@ GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
     ("payments", "move"): ("contract", (ALICE, STRANGER, 1_000), "NOT_AN_ALLOWED_CONTRACT"),
     ("payments", "charge"): ("contract", ([(STRANGER, 5)], "neutrality"), "NOT_AN_ALLOWED_CONTRACT"),
     ("market", "place_order"): ("participant", (ZONE, SLOT, "sell", 1, 1), "NOT_A_PARTICIPANT"),
+    ("market", "place_orders"): ("participant", ([(ZONE, SLOT + 9, "sell", 1, 1)],), "NOT_A_PARTICIPANT"),
     ("market", "cancel_order"): ("trader", (1_000_000,), "NOT_YOUR_ORDER"),
     ("market", "place_order_for"): ("aggregator", (ALICE, ZONE, SLOT, "buy", 1, 1), "NOT_YOUR_ACCOUNT"),
     ("market", "amend_order"): ("trader", (1_000_000, 1, 1), "NOT_YOUR_ORDER"),
@@ -75,6 +79,10 @@ GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
     ("market", "clear"): ("operator", (ZONE, SLOT), "NOT_OPERATOR"),
     ("market", "close_slot"): ("operator", (SLOT + 9,), "NOT_OPERATOR"),
     ("metering", "submit"): ("meter operator", ([(load_of(ALICE), SLOT + 9, 1, 0, "DIRECT")],), "NOT_METER_OPERATOR"),
+    ("metering", "submit_packed"): ("meter operator", (1, SLOT + 9, 0, [COLUMN], [COLUMN]), "NOT_METER_OPERATOR"),
+    ("rosters", "open_roster"): ("meter operator", (), "NOT_METER_OPERATOR"),
+    ("rosters", "enlist"): ("keeper", (1, [load_of(BOB)]), "NOT_YOUR_ROSTER"),
+    ("rosters", "strike"): ("striker", (1, [pv_of(BOB)]), "NOT_YOUR_ROSTER"),
     ("metering", "submit_signed"): ("device", ([(pv_of(ALICE), SLOT, 0, 1, bytes(64))],), "BAD_SIGNATURE"),
     ("archive", "post"): ("meter operator", ("new", 1, 2, bytes(32), 1, []), "NOT_METER_OPERATOR"),
     ("archive", "allow"): ("keeper", (1, BOB), "NOT_YOUR_ARCHIVE"),
@@ -113,8 +121,8 @@ GUARDS: dict[tuple[str, str], tuple[str, tuple[Any, ...], str]] = {
 CALLERS = {
     STRANGER: set[str](),
     ALICE: {"owner", "seller", "participant", "trader", "funded"},
-    OPERATOR: {"operator"},
-    METER_OPERATOR: {"meter operator", "keeper"},
+    OPERATOR: {"operator", "striker"},
+    METER_OPERATOR: {"meter operator", "keeper", "striker"},
     ISSUER: {"issuer"},
     SUPPLIER: {"supplier"},
     AGGREGATOR: {"aggregator", "trader"},
@@ -132,6 +140,8 @@ def busy() -> Network:
     network.act(OPERATOR, "registry", "set_meter_key", pv_of(ALICE), b"k" * 32)
     network.act(ALICE, "registry", "delegate", AGGREGATOR)
     network.act(METER_OPERATOR, "archive", "post", "old", 1, 2, bytes(32), 1, [ALICE])
+    network.act(METER_OPERATOR, "rosters", "open_roster")
+    network.act(METER_OPERATOR, "rosters", "enlist", 1, [pv_of(BOB)])
     network.order(ALICE, "buy", 1_000, 1_000)
     earlier = SLOT - 1
     network.meter((pv_of(ALICE), 0, 500), (pv_of(BOB), 0, 500), (load_of(ALICE), 500, 0), slot=earlier)

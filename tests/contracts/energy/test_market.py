@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from contracts.runtime.errors import ContractError
 from tests.contracts.energy.network import (
     ALICE,
     BOB,
@@ -204,3 +207,72 @@ def test_one_account_cannot_fill_a_product_up(network: Network) -> None:
     with refused("TOO_MANY_ORDERS"):
         network.order(ALICE, "sell", 1, 1)
     network.order(BOB, "sell", 1, 1)
+
+
+ROW = st.tuples(
+    st.sampled_from([ZONE, "feeder-2"]),
+    st.integers(SLOT, SLOT + 1),
+    st.sampled_from(["buy", "sell"]),
+    st.integers(1, 1_000),
+    st.integers(0, 100_000),
+)
+
+
+@given(st.lists(ROW, min_size=1, max_size=6))
+@example([(ZONE, SLOT, "buy", 9, 100)])  # too cheap to cost a micro: no hold
+@example([(ZONE, SLOT, "buy", 500_000, 40_000), (ZONE, SLOT + 1, "buy", 500_000, 70_000)])  # more than she has
+@settings(max_examples=40, deadline=None)
+def test_orders_placed_in_one_call_are_those_placed_one_after_the_other_or_none(
+    rows: list[tuple[str, int, str, int, int]],
+) -> None:
+    together, apart = Network(), Network()
+    before = dict(together.world.state)
+    try:
+        ids = [apart.act(ALICE, "market", "place_order", *row) for row in rows]
+    except ContractError as refusal:
+        with refused(refusal.code):
+            together.act(ALICE, "market", "place_orders", rows)
+        assert together.world.state == before
+    else:
+        assert together.act(ALICE, "market", "place_orders", rows) == ids
+        assert together.world.state == apart.world.state
+        assert together.events("OrderPlaced") == apart.events("OrderPlaced")
+
+
+def test_one_call_places_at_least_one_order_and_at_most_192(network: Network) -> None:
+    for rows in ([], [(ZONE, SLOT + place, "sell", 1, 1) for place in range(193)]):
+        with refused("TOO_MANY_ORDERS"):
+            network.act(ALICE, "market", "place_orders", rows)
+    assert (
+        len(network.act(ALICE, "market", "place_orders", [(ZONE, SLOT + n, "sell", 1, 1) for n in range(192)])) == 192
+    )
+
+
+def test_each_order_of_a_call_must_fit_into_what_the_ones_before_it_left_of_the_envelope(network: Network) -> None:
+    network.act(OPERATOR, "grid", "set_envelope", ALICE, -1, 1_000, 1_000)
+    fits = [
+        (ZONE, SLOT, "buy", 600, 1_000),
+        ("feeder-2", SLOT, "buy", 400, 1_000),
+        (ZONE, SLOT + 1, "buy", 1_000, 1_000),
+    ]
+    with refused("BEYOND_IMPORT_LIMIT"):
+        network.act(ALICE, "market", "place_orders", [*fits, ("feeder-2", SLOT, "buy", 1, 1_000)])
+    network.act(ALICE, "market", "place_orders", fits)
+    assert network.see("market", "headroom", ALICE, SLOT) == (0, 1_000)
+
+
+def test_what_the_gate_allotted_shows_in_the_orders_and_cancelled_ones_stay_cancelled(network: Network) -> None:
+    cancelled = network.order(ALICE, "buy", 100, 90_000)
+    whole, part = network.order(ALICE, "buy", 300, 90_000), network.order(CAROL, "buy", 300, 80_000)
+    network.act(ALICE, "market", "cancel_order", cancelled)
+    sold = network.order(BOB, "sell", 400, 10_000)
+    network.clear()
+    seen = [network.see("market", "order", one) for one in (cancelled, whole, part, sold)]
+    assert [(one[4], one[6]) for one in seen] == [
+        (0, "CANCELLED"),
+        (300, "FILLED"),
+        (100, "PART_FILLED"),
+        (400, "FILLED"),
+    ]
+    assert [row for _, row in network.see("market", "orders_of_product", ZONE, SLOT, 0, 9)] == seen
+    assert [row for _, row in network.see("market", "orders_of_product", ZONE, SLOT, 2, 1)] == seen[2:3]

@@ -86,6 +86,20 @@ def test_a_hold_sets_money_aside_until_it_is_captured_or_released(network: Netwo
     assert network.money_residual() == 0
 
 
+def test_many_holds_of_one_account_are_set_aside_at_once_or_not_at_all(network: Network) -> None:
+    for amounts, code in (([10, 0], "AMOUNT_NOT_POSITIVE"), ([DEPOSIT_MICROS, 1], "INSUFFICIENT_BALANCE")):
+        with refused(code):
+            network.act(MARKET, "payments", "hold_each", ALICE, amounts)
+    first, second = network.act(MARKET, "payments", "hold_each", ALICE, [10, 32])
+    assert [tuple(network.see("payments", "held_by", one)) for one in (first, second)] == [
+        (ALICE, MARKET, 10),
+        (ALICE, MARKET, 32),
+    ]
+    assert network.see("payments", "held", ALICE) == 42
+    assert network.balance(ALICE) == DEPOSIT_MICROS - 42
+    assert network.act(MARKET, "payments", "hold", ALICE, 1) == second + 1
+
+
 def test_a_hold_yields_no_more_than_it_holds_and_only_to_its_contract(network: Network) -> None:
     hold_id = network.act(MARKET, "payments", "hold", ALICE, 100)
     with refused("HOLD_TOO_SMALL"):

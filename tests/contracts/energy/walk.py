@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any
 
-from contracts.host import ContractError
+from contracts.energy.metering import NO_READING
+from contracts.energy.rosters import page_number
+from contracts.host import ContractError, pack_column
 from tests.contracts.energy.network import (
     ISSUER,
     METER_OPERATOR,
@@ -120,7 +122,7 @@ def slot_for(rng: Random, function: str, now: int) -> int:
         return max(0, now - rng.randint(1, 3))
     if function == "settle":
         return rng.randint(0, max(0, now - 1))
-    if function in ("place_order", "place_order_for", "place", "offer", "activate", "submit"):
+    if function in ("place_order", "place_order_for", "place", "offer", "activate", "submit", "submit_packed"):
         return now
     return max(0, now - 1)
 
@@ -233,7 +235,10 @@ def setting(rng: Random, function: str, now: int) -> tuple[Any, ...]:
 
 
 def reading(rng: Random, slot: int) -> tuple[str, int, int, int, str]:
-    meter = rng.choice(METERS)
+    return reading_of(rng, rng.choice(METERS), slot)
+
+
+def reading_of(rng: Random, meter: str, slot: int) -> tuple[str, int, int, int, str]:
     energy_wh = rng.randint(0, 5_000)
     quality = rng.choice(["DIRECT", "DIRECT", "ESTIMATED", "CORRECTED"])
     if meter == BATTERY:
@@ -241,7 +246,29 @@ def reading(rng: Random, slot: int) -> tuple[str, int, int, int, str]:
     return (meter, slot, energy_wh, 0, quality) if meter[0] == "L" else (meter, slot, 0, energy_wh, quality)
 
 
+COLUMN_CALL_EACH = 16  # calls
 Call = tuple[str, str, str, tuple[Any, ...]]  # sender, contract, function, arguments
+
+
+def column_call(rng: Random, network: Network, now: int) -> Call:
+    """Now and then in between: a meter operator sends columns, or changes who is on a roster."""
+    sender = METER_OPERATOR if rng.random() < 0.9 else rng.choice(EVERYBODY)
+    function = rng.choices(["submit_packed", "enlist", "strike"], [4, 1, 1])[0]
+    if function == "submit_packed":
+        return sender, "metering", function, packed(rng, network, slot_for(rng, function, now))
+    return sender, "rosters", function, (rng.randint(1, 2), [rng.choice(METERS)])
+
+
+def packed(rng: Random, network: Network, slot: int) -> tuple[Any, ...]:
+    """Columns for the one page of a roster, as long as it is, with gaps mostly where something stands."""
+    roster = rng.randint(1, 2)
+    pairs: list[tuple[int, int]] = []
+    for meter in network.see("rosters", "meters_of", page_number(roster, 0)) or [METERS[0]]:
+        _, _, import_wh, export_wh, _ = reading_of(rng, meter, slot)
+        gap = rng.random() < (0.9 if network.see("metering", "reading", meter, slot) else 0.2)
+        pairs.append((NO_READING, NO_READING) if gap else (import_wh, export_wh))
+    imports, exports = ([pack_column([pair[side] for pair in pairs])] for side in (0, 1))
+    return roster, slot, 0, imports, exports
 
 
 def random_call(rng: Random, network: Network, now: int) -> Call:
@@ -312,19 +339,29 @@ def furnish(network: Network) -> None:
     network.act(SUPPLIER, "resort", "set_tariff", 100, 30)
     network.act(OPERATOR, "registry", "register_meter", BATTERY, TRADERS[0], "battery", "0", 20_000)
     network.act(ISSUER, "certificates", "describe_device", BATTERY, "", 0, 900_000)
+    for roster, meters in ((1, METERS[:2]), (2, METERS[-2:])):
+        network.act(METER_OPERATOR, "rosters", "open_roster")
+        network.act(METER_OPERATOR, "rosters", "enlist", roster, list(meters))
     for project in PROJECTS:
         network.act(ISSUER, "certificates", "register_project", project, TRADERS[1], "method", "there", "", 0)
 
 
 def walk_over(network: Network, seed: int, calls: int) -> Counter[str]:
     """Makes the calls of a seed and checks after each; returns how often each event and each refusal happened."""
-    rng = Random(seed)
+    rng, other_rng = Random(seed), Random(seed + 2**32)
     furnish(network)
     reached: Counter[str] = Counter()
     for number in range(calls):
-        sender, contract, function, args = random_call(rng, network, number * len(SLOTS) // calls)
+        now = number * len(SLOTS) // calls
+        if (
+            number % COLUMN_CALL_EACH == 0
+        ):  # by numbers of its own, so that the other calls of a seed stay what they are
+            sender, contract, function, args = column_call(other_rng, network, now)
+        else:
+            sender, contract, function, args = random_call(rng, network, now)
         before = len(network.world.events)
         network.world.time_ms = number * len(SLOTS) * SLOT_MS // calls
+        network.world.height = 1 + number // 8
         try:
             network.act(sender, contract, NAMES.get(function, function), *args)
         except ContractError as refusal:
@@ -363,6 +400,7 @@ def check_slot(network: Network, slot: int) -> None:
     for zone in ZONES:
         check_orders(network, zone, slot)
     check_flows(network, slot)
+    check_readings(network, slot)
     totals = network.see("imbalance", "slot_totals", slot)
     if totals is not None:
         amounts = [network.see("imbalance", "settlement", account, slot).amount_micros for account in TRADERS]
@@ -370,6 +408,15 @@ def check_slot(network: Network, slot: int) -> None:
         posted = [event["amount_micros"] for event in network.events("Settled") if event["slot"] == slot]
         later = [event["difference_micros"] for event in network.events("Resettled") if event["slot"] == slot]
         assert sum(posted) + sum(later) == sum(amounts)
+
+
+def check_readings(network: Network, slot: int) -> None:
+    """An account's energy is what stands for its meters, singly or in columns."""
+    for account in TRADERS:
+        codes = network.see("registry", "meters_of", account)
+        standing = [found for code in codes if (found := network.see("metering", "reading", code, slot)) is not None]
+        total = sum(found.import_wh for found in standing), sum(found.export_wh for found in standing)
+        assert tuple(network.see("metering", "metered", account, slot)) == total
 
 
 def check_flows(network: Network, slot: int) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from random import Random
 
 HEADER = """from contracts.host import Map, NamedTuple, Value, call, ctx, emit, export, replace, require
+from contracts.host import column_above, column_sum, column_value, column_values, pack_column
 Pair = NamedTuple("Pair", [("left", int), ("right", str)])
 Box = NamedTuple("Box", [("pair", Pair), ("row", list[int]), ("note", str | None)])
 ints: Map[str, int] = Map("ints")
 boxes: Map[int, Box] = Map("boxes")
 grids: Map[str, list[list[int]]] = Map("grids")
+columns: Map[str, bytes] = Map("columns")
 pairs: Map[tuple[int, str], Pair] = Map("pairs")
 total: Value[int] = Value("total", 7)
 BASE = 11
@@ -86,6 +88,7 @@ class Programs:
             "q = Box(p, [n, 2], None)",
             "g = [[n], [1, 2]]",
             "e = {'k': [n, 3]}",
+            "k = pack_column([1, 70_000])",
         ]
         end = "return [a, b, c, len(s), len(t), sum(d.values()), p.left, q.pair.left] + xs[:50] + ys[:50] + q.row[:9]"
         lines = [*start, *self.block(3, 8), end]
@@ -156,7 +159,25 @@ class Programs:
     def structured(self) -> list[str]:
         """Records, collections in collections, and calls of another contract."""
         x, y, text, items = self.bounded(), self.bounded(), self.text(), self.choice(*LISTS)
-        match self.random.randrange(16):
+        match self.random.randrange(19):
+            case 16:
+                mask = self.choice(
+                    "0xffff", "0xffffffff", "0xffffffff", "0x1ffffffff"
+                )  # the last one is too wide at times
+                return [f"k = pack_column([({self.integer(1)} * v) & {mask} for v in {items}[:9]])"]
+            case 17:
+                column = self.choice("k", "columns.get('k', k)", "k[4:]", "k[:8]", "k + k", "k[1:]")
+                if self.random.random() < 0.3:
+                    return [f"k = ({column})[:40]", f"columns[{text}] = k"]
+                return [f"a = (column_sum({column}) + sum(column_values({column}))) % 1009"]
+            case 18:
+                limits = self.choice(
+                    "k", f"pack_column([{x}])", "pack_column([2 ** 31])", "pack_column(column_values(k))"
+                )
+                return [
+                    self.choice(f"ys = column_above(k, {limits})", f"b = column_value(k, {x} % max(len(k) // 4, 1))"),
+                    f"b += len(column_above(k, {limits}))",
+                ]
             case 0:
                 return [f"p = replace(p, left={x}{self.choice('', f', right={text}[:9]')})"]
             case 1:

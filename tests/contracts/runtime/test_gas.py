@@ -67,6 +67,49 @@ def test_a_program_costs_exactly_this(lines: str, gas: int) -> None:
     assert used(lines) == gas
 
 
+@pytest.mark.parametrize(
+    ("lines", "gas"),
+    [
+        ("return n", 20 + 1),  # what comes after is not paid
+        ("while n < 0:\n    pass", 21 + 5),
+        ("x = 0\nwhile x < 2:\n    x += 1", 21 + 3 + 5 + 2 * (5 + 5 + 2 + 3 + 2)),
+        ("while n:\n    break", 21 + 1 + 5 + 1),
+        ("while n:\n    if n == 5:\n        break\n    n = 1", 21 + 1 + 5 + 1 + 3 + 5),
+        ("while True:\n    return 0", 20 + 1 + 5 + 1 + 1),
+        ("require(n == 5, 'X')", 21 + 3 + 5),
+        ("x = [1]\nx += [2]", 21 + 9 + 2 + 35 + 7 + 8),
+        ("x = n\nx *= 2", 21 + 3 + 2 + 3 + 2 + 3),
+        ("x = n\nx -= 1", 21 + 3 + 2 + 3 + 2 + 3),
+        ("x = 1\nx -= 1", 21 + 3 + 2 + 3 + 2),  # nothing to check
+        ("x = [1]\nx[0] = 2", 21 + 9 + 2 + 1 + 35 + 2),
+        ("x = [1]\nx[0] += 2", 21 + 9 + 2 + 2 + 3 + (4 + 2) + 1 + 3 + 35 + 2),
+        ("x = [1]\nx[0] -= 2", 21 + 9 + 2 + 2 + 3 + (4 + 2) + 1 + 3 + 35 + 2),
+        ("x = {'a': 1}\ndel x['a']", 21 + 2 + 3 + 2 + 35 + 2),
+        ("counts['a'] = 1\ndel counts['a']", 21 + 316 + 300 + 1 + 1),
+        ("counts['a'] = 1\ncounts['a'] += 1", 21 + 316 + 2 + 1 + (150 + 1 + 1) + 3 + 1 + 3 + 300 + 1 + 12),
+        ("x: int = n", 21 + 2 + 1),
+        ("x, y = (1, 2)", 21 + 2 + 2 * 3 + 3 * 3 + 2),
+        ("for a, b in [(1, 2)]:\n    pass", 21 + 25 + 3 * 2 + 3 * 3 + 2 + 5 + 2 * 3),
+        ("for a in [1, 2]:\n    break", 21 + 25 + 3 * 3 + 2 + 5 + 3),
+        ("for a in range(3):\n    if a == 1:\n        break", 21 + 51 + 2 * (8 + 3 + 5)),
+        ("for a in range(3):\n    if a == 1:\n        continue\n    x = 1", 21 + 51 + 3 * (8 + 3 + 5) + 2 * 3),
+        ("for a in range(3):\n    for b in range(2):\n        x = 1", 21 + 51 + 3 * (8 + 51 + 2 * (8 + 3))),
+        ("for a in range(3):\n    for b in [1, 2]:\n        break", 21 + 51 + 3 * (8 + 25 + 11 + 8)),
+        ("if n == 5:\n    x = 1\nelse:\n    x = 2\n    x = 3", 21 + 3 + 5 + 3),
+        ("if n == 6:\n    x = 1\nelse:\n    x = 2\n    x = 3", 21 + 3 + 5 + 3 + 3),
+        ("if n == 6:\n    pass\nelif n == 5:\n    x = 1", 21 + 2 * (3 + 5) + 3),
+        (
+            "for a in range(2):\n    if n == 6:\n        return 0\n    x = 1\n    if n == 7:\n        return 0\n    x = 2",
+            21 + 51 + 2 * (8 + 8 + 3 + 8 + 3),
+        ),
+        ("emit('X')", 21 + 250 + 1),
+        ("emit('X', a=n + 1, b='t')", 21 + 250 + 2 * 3 + (3 + 2 + 3) + 1 + 8),
+    ],
+)
+def test_a_statement_costs_exactly_this_where_control_goes(lines: str, gas: int) -> None:
+    assert used(lines) == gas
+
+
 @pytest.mark.parametrize(("name", "before", "inside"), LOOPS)
 def test_every_construct_that_is_measured_against_the_clock_uses_up_its_gas(
     name: str, before: str, inside: str

@@ -1,0 +1,75 @@
+"""Transactions on their way into a block: admitted, passed on, and taken out again."""
+
+from __future__ import annotations
+
+from chain.block import Block
+from chain.ledger import Ledger
+from chain.mempool import Limits, Mempool
+from chain.refusal import Code, Refusal
+from chain.tx import Tx, governs
+from node.events import AnswerClient, Effect, PeerId, SendTxs, TxsReceived
+from node.room import room_in, unfit
+
+RELAYED_AT_ONCE = 2_000  # transactions in one message
+
+
+class Intake:
+    """The mempool, and what a block may hold as the chain's parameters stand."""
+
+    def __init__(self, ledger: Ledger, limits: Limits, relay_again_ms: int) -> None:
+        self._ledger = ledger
+        self.mempool = Mempool(ledger.next_nonce, limits)
+        self._room = room_in(ledger.system)
+        self._relay_again_ms = relay_again_ms
+        self._relayed_ms = 0
+
+    def take(self, event: TxsReceived, height: int) -> tuple[list[Effect], bool]:
+        """What to send and to answer, and whether anything is new. `height` is the one at hand."""
+        verdicts: list[Refusal | None] = []
+        fresh: list[bytes] = []
+        for tx in event.txs:
+            known = self.mempool.known(tx.key) is not None
+            verdict = None if known else self._admit(tx, height)
+            verdicts.append(verdict)
+            if verdict is None and not known:
+                fresh.append(tx.raw)
+        effects: list[Effect] = []
+        if event.peer is None:
+            batches = (fresh[at : at + RELAYED_AT_ONCE] for at in range(0, len(fresh), RELAYED_AT_ONCE))
+            effects += [SendTxs(None, tuple(batch)) for batch in batches]
+        if event.request is not None:
+            effects.append(AnswerClient(event.request, tuple(verdicts)))
+        return effects, bool(fresh)
+
+    def _admit(self, tx: Tx, height: int) -> Refusal | None:
+        refusal = unfit(tx, self._room) or self._ledger.unknown_call(tx) or self.mempool.add(tx, height)
+        if refusal is not None and refusal.code is Code.NONCE_USED:
+            place = self._ledger.store.find_tx(tx.id)
+            if place is not None:
+                return Refusal(Code.ALREADY_FINAL, f"it is final at height {place[0]}: ask for its receipt")
+        return refusal
+
+    def waiting(self, to: PeerId | None) -> list[Effect]:
+        """Passes on what waits here, to a new peer or to all."""
+        waiting = self.mempool.first(RELAYED_AT_ONCE)
+        return [SendTxs(to, tuple(tx.raw for tx in waiting))] if waiting else []
+
+    def again(self, now_ms: int) -> list[Effect]:
+        """The same to all, now and then."""
+        if not len(self.mempool) or 0 <= now_ms - self._relayed_ms < self._relay_again_ms:
+            return []
+        self._relayed_ms = now_ms
+        return self.waiting(None)
+
+    def block_of(self, only_governance: bool) -> list[Tx]:
+        """The transactions of the next block."""
+        room = self._room
+        return self.mempool.reap(room.bytes, room.gas, room.transactions, governs if only_governance else None)
+
+    def committed(self, block: Block) -> None:
+        """A block took some of them, and may have changed how much the next one can hold."""
+        self.mempool.committed(block.txs, block.header.height)
+        room = room_in(self._ledger.system)
+        if room != self._room:
+            self._room = room
+            self.mempool.drop(lambda tx: unfit(tx, room) is not None)
