@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from gridbft.ground import Row
 from gridbft.history import Happened
 
+MAX_READINGS = 500_000
+"""Single readings that are kept: forty days of a feeder with 129 meters. Of older slots the sums stay."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
@@ -43,6 +46,7 @@ class Energy:
     settled: dict[int, dict[str, Settlement]] = field(default_factory=dict)  # slot -> account
     totals: dict[int, SlotTotals] = field(default_factory=dict)
     posted: dict[int, int] = field(default_factory=dict)  # slot -> reference price
+    kept: int = 0  # how many readings there are
     activations: dict[int, int] = field(default_factory=dict)  # slot -> ordered flexibility, upward positive
 
     def absorb(self, event: Happened) -> None:
@@ -77,3 +81,6 @@ class Energy:
             if before is not None:
                 imported, exported = imported - before.import_wh, exported - before.export_wh
             self.metered[row.slot] = (imported + row.import_wh, exported + row.export_wh)
+            self.kept += before is None
+        while self.kept > MAX_READINGS and len(self.readings) > 1:
+            self.kept -= len(self.readings.pop(min(self.readings)))

@@ -17,7 +17,7 @@ from typing import Any
 from controlroom.model import Model
 from gridbft import Client
 from gridbft.errors import ClientError, NotFound, RequestRefused
-from gridbft.ground import reading_rows
+from gridbft.ground import packed_pages, reading_rows
 from gridbft.history import asked
 from gridbft.inspection import Fault, Standing, account_of, evidence, standings
 from gridbft.records import BlockEvents, BlockInfo, NodeStatus
@@ -89,6 +89,7 @@ class Feed:
         self.problem = ""
         self.revision = 0
         self._changed = asyncio.Event()
+        self._pages: dict[int, list[str]] = {}  # the meters of rosters' pages, as far as they are known
         self._undescribed: deque[int] = deque(maxlen=DESCRIBED_BLOCKS)
         self._follower: asyncio.Task[None] | None = None
 
@@ -208,6 +209,7 @@ class Feed:
         self.model, self.facts, self.caught_up = self._new_model(), Facts(), False
         self.samples.clear()
         self._undescribed.clear()
+        self._pages.clear()
         if self._follower is not None:
             self._follower.cancel()
 
@@ -246,16 +248,20 @@ class Feed:
                 await self.changed(LOOK_S)
                 continue
             try:
-                self._put(model, await self.client.block(height))
+                await self._put(model, await self.client.block(height))
             except NotFound:
                 model.pending_readings.discard(height)  # pruned meanwhile
             except ClientError:
                 await asyncio.sleep(RETRY_S)  # readings stay pending; what else a block would have told is left out
             await asyncio.sleep(0 if model.pending_readings else DESCRIBE_PAUSE_S)
 
-    def _put(self, model: Model, block: BlockInfo) -> None:
+    async def _put(self, model: Model, block: BlockInfo) -> None:
         model.describe(block.height, block.proposer, block.round, block.signers)
         if block.height in model.pending_readings:
             places = {r.tx_id: (block.height, r.index) for r in block.receipts if r.ok}
-            model.read(block.height, reading_rows(asked(block.raw), places))
+            calls = list(asked(block.raw))
+            for number, meter_count in packed_pages(calls).items():
+                if len(self._pages.get(number, ())) < meter_count:
+                    self._pages[number] = await self.client.query("rosters", "meters_of", number)
+            model.read(block.height, reading_rows(calls, places, self._pages))
         self._touch()

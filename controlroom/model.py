@@ -68,7 +68,6 @@ class Model:
     trading: Trading = field(default_factory=Trading)
     energy: Energy = field(default_factory=Energy)
     origin: Origin = field(default_factory=Origin)
-    money: dict[str, list[Happened]] = field(default_factory=dict)  # account -> payments events that name it
     by_slot: dict[int, list[Happened]] = field(default_factory=dict)  # the events that bills stand on
     governance: deque[Happened] = field(default_factory=lambda: deque(maxlen=KEPT_BLOCKS))
     days: dict[date, int] = field(default_factory=dict)  # local day -> its newest slot that something happened in
@@ -130,9 +129,6 @@ class Model:
             self.pending_readings.add(event.height)
         elif event.contract == "governance":
             self.governance.append(event)
-        if event.contract == "payments":
-            for account in {f[name] for name in ("to", "source", "account") if isinstance(f.get(name), str)}:
-                self.money.setdefault(account, []).append(event)
 
     def _arrears(self, before: tuple[Happened, ...], settled: Happened) -> None:
         """What the settlement left unpaid is told before its end, in the same transaction; it belongs to its slot."""

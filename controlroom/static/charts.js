@@ -165,6 +165,7 @@ function curves(spec, height) {
   const left = scale([0, Math.max(...all.map(([, y]) => y), spec.left.most ?? 0, 0)], y0, y1);
   const svg = frame(height, left, null, spec, x0, x1);
   for (const value of ticksX.values) svg.append(s("text.tick", { x: xAt(value).toFixed(1), y: height - 10, "text-anchor": "middle" }, spec.x.show(value)));
+  svg.append(s("text.unit", { x: x1, y: y0 - 6, "text-anchor": "end" }, spec.x.unit));
   for (const one of spec.curves) {
     let d = "", from = 0;
     for (const [x, y] of one.points) { d += `${d ? "L" : "M"}${xAt(from).toFixed(1)} ${left.at(y).toFixed(1)}L${xAt(x).toFixed(1)} ${left.at(y).toFixed(1)}`; from = x; }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from controlroom.model import Model
-from devnet.plan import Day, set_up, wave
-from gridbft.ground import reading_rows
+from devnet.plan import Day, listing, set_up, wave
+from gridbft.ground import packed_pages, reading_rows
 from gridbft.history import Asked
 from gridbft.records import BlockEvents, EventRecord, Receipt
 from tests.devnet.test_day_in_memory import OPERATORS, Town, day_of
@@ -32,13 +33,16 @@ def block(height: int, transactions: Iterable[Iterable[Event]]) -> BlockEvents:
 class Played:
     """A part of a day in the in-memory world, and the model that its events make. A step is a block."""
 
-    def __init__(self, name: str, first: int, last: int) -> None:
+    def __init__(self, name: str, first: int, last: int, packed: bool = False) -> None:
         self.town = Town.new()
         self.day: Day
         self.day, self.book = day_of(name, first, last)
+        self.day = replace(self.day, packed=packed)
         self.model = Model()
         self.blocks: list[BlockEvents] = []
         for step in set_up(self.day, self.book):
+            self.play(step)
+        for step in listing(self.day, self.book):
             self.play(step)
         for number in range(self.day.waves):
             for step in wave(self.day, self.book, number):
@@ -57,4 +61,7 @@ class Played:
         if made.height in self.model.pending_readings:
             tx_id, sender = made.receipts[0].tx_id, OPERATORS.get(step.signer, step.signer)
             calls = [Asked(tx_id, sender, contract, function, tuple(args)) for contract, function, args in step.calls]
-            self.model.read(made.height, reading_rows(calls, {tx_id: (made.height, 0)}))
+            self.model.read(made.height, reading_rows(calls, {tx_id: (made.height, 0)}, self.pages(calls)))
+
+    def pages(self, calls: list[Asked]) -> dict[int, list[str]]:
+        return {number: self.town.world.view("rosters", "meters_of", number) for number in packed_pages(calls)}

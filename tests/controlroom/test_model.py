@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlroom.energy import Energy
 from controlroom.feed import Feed
 from controlroom.lookups import Desk
 from controlroom.model import Model
@@ -14,6 +15,7 @@ from controlroom.trading import Order
 from controlroom.views import VIEWS
 from controlroom.views.feeder import bus_energy
 from controlroom.views.market import curve
+from gridbft.ground import Row
 from tests.controlroom.chains import Played, block
 
 
@@ -48,7 +50,9 @@ def test_every_settlement_is_the_settlements_own(played: Played) -> None:
         assert (totals.imbalance_wh, totals.neutrality_micros, totals.run) == (theirs[2], theirs[5], theirs[7])
 
 
-def test_readings_add_up_to_what_was_metered_at_each_account(played: Played) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_readings_add_up_to_what_was_metered_at_each_account(played: Played, packed: bool) -> None:
+    played = Played("2016-06-10", 48, 50, packed) if packed else played
     buses = {m.bus: m.account for m in played.model.people.meters.values()}
     for slot in played.day.slots:
         for bus, energy in bus_energy(played.model, slot).items():
@@ -170,6 +174,18 @@ def _feed(model: Model) -> Feed:
 def test_events_of_an_upgraded_contract_are_counted_and_stop_nothing() -> None:
     model = Model()
     model.absorb(block(1, [[("market", "Cleared", {"area": "x"}), ("imbalance", "SlotSettled", {"slot": 5})]]))
-    model.absorb(block(2, [[("registry", "ParticipantRegistered", {"account": "a", "participant_name": "b", "number": 1})]]))
+    model.absorb(
+        block(2, [[("registry", "ParticipantRegistered", {"account": "a", "participant_name": "b", "number": 1})]])
+    )
     assert model.unread == 2
     assert "a" in model.people.participants
+
+
+def test_old_readings_make_room_and_leave_their_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlroom.energy.MAX_READINGS", 5)
+    energy = Energy()
+    for slot in range(4):
+        energy.read(Row(f"m{n}", slot, n, 1, "DIRECT", "t", "s", (slot, 0)) for n in range(3))
+    assert sorted(energy.readings) == [3]
+    assert energy.kept == 3
+    assert [energy.metered[slot] for slot in range(4)] == [(3, 3)] * 4
