@@ -56,7 +56,9 @@ from node.wal import WriteAheadLog
 
 BULK_EVENTS = 256  # batches of transactions that may wait; consensus never waits behind them
 URGENT_IN_A_ROW = 32  # then a batch of transactions gets its turn
+BULK_AFTER_BLOCK = 32  # at most so many that were checked meanwhile come before the replica hears of an applied block
 EVENTS_BETWEEN_BREATHS = 8  # then the loop may read from sockets
+BREATHS_AFTER_BLOCK = 4  # from a thread's verdict on signatures to the event: a block keeps the loop for long
 
 Verdict = Refusal | None
 WARNINGS = frozenset({"clock_off", "sign_refused", "equivocation", "block_refused"})
@@ -101,6 +103,7 @@ class Host:
         self._urgent: deque[Event] = deque()
         self._bulk: deque[TxsReceived] = deque()
         self._urgent_in_a_row = 0
+        self._bulk_first = 0  # batches of transactions that come before whatever is urgent
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._requests: dict[int, asyncio.Future[tuple[Verdict, ...]]] = {}
         self._next_request = 0
@@ -163,7 +166,10 @@ class Host:
                     continue
                 self._turn(event)
                 handled += 1
-                if handled % EVENTS_BETWEEN_BREATHS == 0:
+                if self._bulk_first:
+                    for _ in range(BREATHS_AFTER_BLOCK):
+                        await asyncio.sleep(0)
+                elif handled % EVENTS_BETWEEN_BREATHS == 0:
                     await asyncio.sleep(0)
             if self._crash is not None:
                 raise self._crash
@@ -171,9 +177,14 @@ class Host:
             self._wind_up()
 
     def _next_event(self) -> Event | None:
-        """Urgent ones first, but not for ever: a chain that never rests must still let transactions in."""
+        """Urgent ones first, but not for ever: a chain that never rests must still let transactions in. Those that were
+        checked while a block was applied come before the next height: whoever proposes it should propose them too."""
+        if self._bulk and self._bulk_first:
+            self._bulk_first -= 1
+            return self._bulk.popleft()
         if self._urgent and not (self._bulk and self._urgent_in_a_row >= URGENT_IN_A_ROW):
             self._urgent_in_a_row += 1
+            self._bulk_first = 0
             return self._urgent.popleft()
         self._urgent_in_a_row = 0
         return self._bulk.popleft() if self._bulk else None
@@ -259,6 +270,7 @@ class Host:
             took_ms=round(took_ms, 1),
             age_ms=age_ms,
         )
+        self._bulk_first = BULK_AFTER_BLOCK
         return BlockApplied(block, head)
 
     def _wind_up(self) -> None:

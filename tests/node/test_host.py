@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from chain.tx import Tx
 from consensus.types import Height, Round, ValidatorId, Vote, VoteKind
 from node.events import (
     AnswerClient,
+    Apply,
+    BlockApplied,
     Effect,
     Event,
     LoggedOwn,
@@ -30,7 +33,7 @@ from node.events import (
     TimerFired,
     TxsReceived,
 )
-from node.host import BULK_EVENTS, QUEUE_FULL, Host, Network
+from node.host import BULK_AFTER_BLOCK, BULK_EVENTS, QUEUE_FULL, Host, Network
 from node.outbox import Lane
 from node.signer import Refused
 from node.wal import WriteAheadLog
@@ -46,6 +49,8 @@ Answers = Callable[[Event], list[Effect]]
 class Scripted:
     """A replica that says what the test says, and keeps what it was told."""
 
+    is_behind = False
+
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
         self.events: list[Event] = []
@@ -56,10 +61,14 @@ class Scripted:
 
 
 class NoChain:
-    """A ledger at its genesis."""
+    """A ledger at its genesis, to which any block can be applied without anything coming of it."""
 
     class head:  # noqa: N801 - stands for an attribute
         height = 0
+        time_ms = 0
+
+    def apply(self, block: object, commit: object) -> Any:
+        return self.head
 
 
 class StampingSigner:
@@ -122,6 +131,32 @@ def test_what_the_guard_refuses_is_told_to_the_replica_and_never_sent() -> None:
     replica, trace = _run(lambda event: [Sign(VOTE)] if isinstance(event, Started) else [], refuse=True)
     assert replica.events[1] == SignRefused(VOTE, "signed another one before")
     assert "send" not in trace
+
+
+def test_what_was_checked_while_a_block_was_applied_comes_before_the_next_height_but_cannot_put_it_off() -> None:
+    block: Any = SimpleNamespace(txs=(), raw=b"")
+    commit: Any = SimpleNamespace(round=0)
+
+    def answers(event: Event) -> list[Effect]:
+        return [Apply(block, commit)] if isinstance(event, PeerUp) else []
+
+    async def scenario(host: Host, replica: Scripted) -> None:
+        def a_thread_is_done(left: int) -> None:
+            assert host.post_txs(TxsReceived((TX,), peer=PEER))
+            if left:
+                asyncio.get_running_loop().call_soon(a_thread_is_done, left - 1)
+
+        host.post(PeerUp(PEER))
+        asyncio.get_running_loop().call_soon(a_thread_is_done, 2 * BULK_AFTER_BLOCK)
+        async with asyncio.timeout(5):
+            while len(replica.events) < 3 + 2 * BULK_AFTER_BLOCK:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+
+    replica, _ = _run(answers, scenario)
+    heard = [type(event) for event in replica.events]
+    applied, height = heard.index(BlockApplied), heard.index(PeerUp)
+    assert 1 <= heard[height:applied].count(TxsReceived) <= BULK_AFTER_BLOCK
+    assert heard[applied:].count(TxsReceived) >= BULK_AFTER_BLOCK
 
 
 def test_a_timer_that_is_set_again_replaces_the_one_of_its_kind() -> None:

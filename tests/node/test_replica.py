@@ -11,8 +11,8 @@ from chain.tx import Tx
 from consensus.lock import Lock, LockRecord
 from consensus.types import Height, Round, Vote, VoteKind
 from node.events import AnswerClient, BlocksReceived, LoggedLock, Penalise, SendTxs, SendVotes, TxsReceived
-from node.lockcodec import encode_lock
 from node.heightblocks import MAX_BLOCKS
+from node.lockcodec import encode_lock
 from node.room import room_in
 from tests.chain.network import Chain, call, genesis, pay
 from tests.node.puppet import Puppet, at_height
