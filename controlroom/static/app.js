@@ -3,7 +3,7 @@
 import { h, put } from "./dom.js";
 import { t, setLanguage, getLanguage, setCurrency, count, languages } from "./words.js";
 import * as live from "./live.js";
-import { playback } from "./playback.js";
+import { playback, dayOf } from "./playback.js";
 import { keyButton } from "./key.js";
 
 const PAGES = ["network", "market", "feeder", "participant", "certificates", "explorer"];
@@ -27,7 +27,9 @@ function read() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const parts = path.split("/").map(decodeURIComponent);
   const name = PAGES.includes(parts[0]) ? parts[0] : "network";
-  return { name, parts: parts.slice(1), query: Object.fromEntries(new URLSearchParams(query ?? "")), timed: TIMED.has(name) };
+  const asked = Object.fromEntries(new URLSearchParams(query ?? ""));
+  if (asked.slot && !asked.day) asked.day = dayOf(Number(asked.slot));
+  return { name, parts: parts.slice(1), query: asked, timed: TIMED.has(name) };
 }
 
 /** The address of a page; the day and slot that are looked at stay. */

@@ -159,7 +159,7 @@ function path(one, axis, middle, step, wanted) {
 function curves(spec, height) {
   const x0 = LEFT, x1 = WIDTH - RIGHT, y0 = height - BOTTOM, y1 = TOP;
   const all = spec.curves.flatMap((one) => one.points);
-  const most = Math.max(1, ...all.map(([x]) => x), spec.mark?.x ?? 0);
+  const most = Math.max(spec.x.most ?? 1, ...all.map(([x]) => x), spec.mark?.x ?? 0);
   const ticksX = nice(0, most, 8);
   const xAt = (value) => x0 + ((x1 - x0) * value) / ticksX.most;
   const left = scale([0, Math.max(...all.map(([, y]) => y), spec.left.most ?? 0, 0)], y0, y1);

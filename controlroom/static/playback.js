@@ -75,6 +75,13 @@ export function playback(bar, go) {
 const clock = new Intl.DateTimeFormat("en-GB", { timeZone: "Europe/Berlin", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const zoned = new Intl.DateTimeFormat("en-GB", { timeZone: "Europe/Berlin", timeZoneName: "short", hour: "2-digit" });
 
+const dates = new Intl.DateTimeFormat("en-CA", { timeZone: "Europe/Berlin", year: "numeric", month: "2-digit", day: "2-digit" });
+
+/** The local day of a slot as YYYY-MM-DD; "" for what is no slot. */
+export function dayOf(slot) {
+  return Number.isInteger(slot) && slot >= 0 && slot <= 1e8 ? dates.format(slot * 900_000) : "";
+}
+
 /** From the slot's beginning to its end; where the clock shows a time twice, with the name of the zone's time. */
 export function labelOf(slot) {
   const shown = (other) => clock.format(other * 900_000);

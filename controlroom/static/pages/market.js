@@ -64,7 +64,7 @@ export function create(main, context) {
       tile(t("market.imbalanceprice"), figure("market.imbalanceprice", slot.imbalance_price, price(slot.imbalance_price)), t("market.reference")),
       tile(t("market.daytraded"), figure("market.daytraded", day ? day.traded_wh.reduce((a, b) => a + b, 0) : null, day ? energy(day.traded_wh.reduce((a, b) => a + b, 0)) : "–"), day ? t("market.turnover", { n: count(day.trades), amount: money(day.turnover_micros) }) : ""));
     const curve = (name, points, tone, end) => ({ name, points, tone, end });
-    curves.update({ x: { unit: "kWh", show: kwh, plain: (v) => (v / 1000).toFixed(3) }, left: { ...euros, unit: priceUnit(), most: slot.tariffs?.retail ?? 0 },
+    curves.update({ x: { unit: "kWh", most: 1000, show: kwh, plain: (v) => (v / 1000).toFixed(3) }, left: { ...euros, unit: priceUnit(), most: slot.tariffs?.retail ?? 0 },
       curves: [curve(t("market.demand"), slot.demand, 1, "down"), curve(t("market.supply"), slot.supply, 2, "up")],
       mark: slot.price === null ? null : { x: slot.quantity_wh, y: slot.price, text: `${price(slot.price)} · ${energy(slot.quantity_wh)}` } });
     const side = (which) => slot.orders.filter((o) => o.side === which).sort((a, b) => (which === "buy" ? b.limit - a.limit : a.limit - b.limit) || a.id - b.id);
