@@ -69,6 +69,13 @@ class Energy:
             case _:
                 pass
 
+    def forget(self, slots: range) -> None:
+        """Drops all about the slots."""
+        for slot in slots:
+            self.kept -= len(self.readings.get(slot, ()))
+            for table in (self.metered, self.readings, self.settled, self.totals, self.posted, self.activations):
+                table.pop(slot, None)
+
     def read(self, rows: Iterable[Row]) -> None:
         """Takes in the readings of a block. The last accepted one of a meter and slot stands."""
         for row in rows:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from controlroom.clock import day_of
+from controlroom.clock import day_of, slots_of
 from controlroom.energy import Energy
 from controlroom.origin import Origin
 from controlroom.people import People
@@ -26,6 +26,8 @@ KEPT_TRANSACTIONS = 200
 BILLED = frozenset({"Traded", "Served", "Settled", "Resettled", "SlotSettled", "Activated"})
 """Events with a slot that lines of a bill stand on."""
 SLOT_MS = 900_000
+KEPT_DAYS = 14
+"""Days whose market, readings and bills can be looked at; certificates are never forgotten."""
 
 
 @dataclass(slots=True)
@@ -145,3 +147,13 @@ class Model:
     def _seen(self, slot: int) -> None:
         day = day_of(slot)
         self.days[day] = max(slot, self.days.get(day, slot))
+        while len(self.days) > KEPT_DAYS:
+            self._forget(min(self.days))
+
+    def _forget(self, day: date) -> None:
+        slots = slots_of(day)
+        del self.days[day]
+        self.trading.forget(slots)
+        self.energy.forget(slots)
+        for slot in slots:
+            self.by_slot.pop(slot, None)

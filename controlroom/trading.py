@@ -92,6 +92,20 @@ class Trading:
         if order_id in orders:  # a pruned node does not tell of old ones
             orders[order_id].state = "CANCELLED"
 
+    def forget(self, slots: range) -> None:
+        """Drops all about the slots."""
+        for key in [key for key in self.products if key[1] in slots]:
+            del self.products[key]
+        for slot in slots:
+            self.trades.pop(slot, None)
+        self.orders_of = {
+            a: kept for a, rows in self.orders_of.items() if (kept := [o for o in rows if o.slot not in slots])
+        }
+        self.trades_of = {
+            a: left for a, rows in self.trades_of.items() if (left := [t for t in rows if t.slot not in slots])
+        }
+        self._continuous = {number: o for number, o in self._continuous.items() if o.slot not in slots}
+
     def _product(self, zone: str, slot: int) -> Product:
         return self.products.setdefault((zone, slot), Product(zone, slot))
 

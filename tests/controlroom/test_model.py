@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlroom.clock import slots_of
 from controlroom.energy import Energy
 from controlroom.feed import Feed
 from controlroom.lookups import Desk
@@ -189,3 +192,19 @@ def test_old_readings_make_room_and_leave_their_sums(monkeypatch: pytest.MonkeyP
     assert sorted(energy.readings) == [3]
     assert energy.kept == 3
     assert [energy.metered[slot] for slot in range(4)] == [(3, 3)] * 4
+
+
+def test_of_many_days_the_oldest_are_forgotten_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlroom.model.KEPT_DAYS", 2)
+    model = Model()
+    first = slots_of(date(2016, 6, 10)).start
+    for number in range(4):
+        slot = first + 96 * number + 5
+        placed = {"order_id": number, "zone": "z", "slot": slot, "account": "a", "side": "buy"}
+        posted = {"slot": slot, "price_micros_per_kwh": 1, "by": "o"}
+        terms = {"quantity_wh": 1, "limit_micros_per_kwh": 1}
+        model.absorb(
+            block(number + 1, [[("market", "OrderPlaced", placed | terms), ("imbalance", "PricePosted", posted)]])
+        )
+    assert sorted(day.day for day in model.days) == [12, 13]
+    assert len(model.trading.products) == len(model.energy.posted) == len(model.trading.orders_of["a"]) == 2
