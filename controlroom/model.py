@@ -25,9 +25,12 @@ KEPT_BUSY_BLOCKS = 240
 KEPT_TRANSACTIONS = 200
 BILLED = frozenset({"Traded", "Served", "Settled", "Resettled", "SlotSettled", "Activated"})
 """Events with a slot that lines of a bill stand on."""
+AHEAD = frozenset({"OrderPlaced", "OrderCancelled", "OrderEnded", "Offered", "OfferWithdrawn"})
 SLOT_MS = 900_000
 KEPT_DAYS = 14
 """Days whose market, readings and bills can be looked at; certificates are never forgotten."""
+KEPT_AHEAD = 7
+"""Days beside them for which there are orders only: nobody pushes others' days out by ordering for far ones."""
 
 
 @dataclass(slots=True)
@@ -73,6 +76,7 @@ class Model:
     by_slot: dict[int, list[Happened]] = field(default_factory=dict)  # the events that bills stand on
     governance: deque[Happened] = field(default_factory=lambda: deque(maxlen=KEPT_BLOCKS))
     days: dict[date, int] = field(default_factory=dict)  # local day -> its newest slot that something happened in
+    begun: set[date] = field(default_factory=set)  # those of them in which something was cleared, metered or settled
     pending_readings: set[int] = field(default_factory=set)  # heights of blocks whose readings were not read yet
 
     def absorb(self, block: BlockEvents) -> None:
@@ -119,14 +123,14 @@ class Model:
         self.energy.absorb(event)
         self.origin.absorb(event)
         if "slot" in f and event.contract in ("market", "continuous", "bilateral", "resort", "imbalance", "balancing"):
-            self._seen(f["slot"])
+            self._seen(f["slot"], event.name not in AHEAD)
             if event.name in BILLED:
                 self.by_slot.setdefault(f["slot"], []).append(event)
         elif event.kind == ("certificates", "Sold"):
             self.by_slot.setdefault(event.time_ms // SLOT_MS, []).append(event)  # as `gridbft explain` has it
         elif event.kind == ("metering", "Metered"):
             self.pending_readings.add(event.height)
-            self._seen(f["last_slot"])
+            self._seen(f["last_slot"], True)
         elif event.kind == ("metering", "Corrected"):
             self.pending_readings.add(event.height)
         elif event.contract == "governance":
@@ -144,15 +148,25 @@ class Model:
         ]
         of_slot[place:place] = told
 
-    def _seen(self, slot: int) -> None:
+    @property
+    def newest_day(self) -> date | None:
+        """The one to look at first."""
+        return max(self.begun, default=max(self.days, default=None))
+
+    def _seen(self, slot: int, begins: bool) -> None:
         day = day_of(slot)
         self.days[day] = max(slot, self.days.get(day, slot))
-        while len(self.days) > KEPT_DAYS:
-            self._forget(min(self.days))
+        if begins:
+            self.begun.add(day)
+        if len(self.begun) > KEPT_DAYS:
+            self._forget(min(self.begun))
+        if len(self.days) - len(self.begun) > KEPT_AHEAD:
+            self._forget(max(self.days.keys() - self.begun))
 
     def _forget(self, day: date) -> None:
         slots = slots_of(day)
         del self.days[day]
+        self.begun.discard(day)
         self.trading.forget(slots)
         self.energy.forget(slots)
         for slot in slots:

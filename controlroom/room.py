@@ -51,7 +51,7 @@ def chosen_day(model: Model, params: Params) -> date | None:
         except (ValueError, OverflowError) as error:
             raise BadRequest(f"{text[:20]!r} is no day, expected YYYY-MM-DD") from error
         return day
-    return max(model.days, default=None)
+    return model.newest_day
 
 
 def chosen_slot(model: Model, params: Params) -> int | None:

@@ -11,7 +11,7 @@ export function playback(bar, go) {
   const parts = {};
 
   function days() { return head?.days ?? []; }
-  function day() { return days().find((one) => one.day === route?.query.day) ?? days().at(-1) ?? null; }
+  function day() { return days().find((one) => one.day === route?.query.day) ?? days().find((one) => one.day === head?.newest) ?? days().at(-1) ?? null; }
   function slot() {
     const one = day();
     if (!one) return null;

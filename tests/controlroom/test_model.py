@@ -206,5 +206,12 @@ def test_of_many_days_the_oldest_are_forgotten_whole(monkeypatch: pytest.MonkeyP
         model.absorb(
             block(number + 1, [[("market", "OrderPlaced", placed | terms), ("imbalance", "PricePosted", posted)]])
         )
-    assert sorted(day.day for day in model.days) == [12, 13]
+    for number in range(9):
+        far = {"order_id": 90 + number, "zone": "z", "slot": first + 96 * (20 + number), "account": "b", "side": "buy"}
+        model.absorb(block(model.height + 1, [[("market", "OrderPlaced", far | terms)]]))
+    assert sorted(day.day for day in model.begun) == [12, 13]
+    assert sorted((day.month, day.day) for day in model.days)[:3] == [(6, 12), (6, 13), (6, 30)]
+    assert len(model.days) == 2 + 7
+    assert model.newest_day == date(2016, 6, 13)
+    model.trading.forget(range(first + 96 * 20, first + 96 * 40))
     assert len(model.trading.products) == len(model.energy.posted) == len(model.trading.orders_of["a"]) == 2
