@@ -76,6 +76,7 @@ class Model:
     by_slot: dict[int, list[Happened]] = field(default_factory=dict)  # the events that bills stand on
     governance: deque[Happened] = field(default_factory=lambda: deque(maxlen=KEPT_BLOCKS))
     days: dict[date, int] = field(default_factory=dict)  # local day -> its newest slot that something happened in
+    last_gate: int | None = None  # the slot whose gate closed last
     begun: set[date] = field(default_factory=set)  # those of them in which something was cleared, metered or settled
     pending_readings: set[int] = field(default_factory=set)  # heights of blocks whose readings were not read yet
 
@@ -122,6 +123,8 @@ class Model:
         self.trading.absorb(event)
         self.energy.absorb(event)
         self.origin.absorb(event)
+        if event.kind == ("market", "Cleared"):
+            self.last_gate = f["slot"]
         if "slot" in f and event.contract in ("market", "continuous", "bilateral", "resort", "imbalance", "balancing"):
             self._seen(f["slot"], event.name not in AHEAD)
             if event.name in BILLED:
@@ -150,7 +153,9 @@ class Model:
 
     @property
     def newest_day(self) -> date | None:
-        """The one to look at first."""
+        """The one to look at first: where the last gate closed. Corrections of days before do not turn back to them."""
+        if self.last_gate is not None and (day := day_of(self.last_gate)) in self.days:
+            return day
         return max(self.begun, default=max(self.days, default=None))
 
     def _seen(self, slot: int, begins: bool) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlroom.clock import slots_of
+from controlroom.clock import day_of, slots_of
 from controlroom.energy import Energy
 from controlroom.feed import Feed
 from controlroom.lookups import Desk
@@ -215,3 +215,14 @@ def test_of_many_days_the_oldest_are_forgotten_whole(monkeypatch: pytest.MonkeyP
     assert model.newest_day == date(2016, 6, 13)
     model.trading.forget(range(first + 96 * 20, first + 96 * 40))
     assert len(model.trading.products) == len(model.energy.posted) == len(model.trading.orders_of["a"]) == 2
+
+
+def test_the_day_to_look_at_is_where_the_last_gate_closed() -> None:
+    model = Model()
+    june, january = slots_of(date(2016, 6, 10)).start, slots_of(date(2016, 1, 15)).start
+    for height, slot in enumerate((june, january), 1):
+        cleared = {"zone": "z", "slot": slot, "price_micros_per_kwh": 1, "quantity_wh": 0, "trade_count": 0}
+        model.absorb(block(height, [[("market", "Cleared", cleared)]]))
+        assert model.newest_day == day_of(slot)
+    model.absorb(block(3, [[("imbalance", "PricePosted", {"slot": june, "price_micros_per_kwh": 1, "by": "o"})]]))
+    assert model.newest_day == date(2016, 1, 15)
