@@ -35,6 +35,7 @@ class Directory:
     def __init__(self, view: StateView) -> None:
         self._view = view
         self._exports: dict[bytes, frozenset[str]] = {}  # by a contract's code record
+        self._known: set[tuple[str, str]] = set()  # what was called and stands, since the state changed last
 
     def contracts(self) -> tuple[ContractInfo, ...]:
         names = self._view.get(CONTRACTS_KEY)
@@ -62,8 +63,15 @@ class Directory:
             self._exports[code_record] = exports
         return exports
 
+    def state_changed(self) -> None:
+        """To be told after every block: contracts come and change by governance."""
+        self._known.clear()
+
     def unknown_call(self, tx: Tx) -> Refusal | None:
+        known = self._known
         for call in tx.calls:
+            if call[:2] in known:
+                continue
             if call.contract == governance.NAME and call.function in GOVERNANCE_FUNCTIONS:
                 continue
             raw = self._view.get(code_key(call.contract)) if call.contract.isascii() else None
@@ -75,4 +83,5 @@ class Directory:
                 return Refusal(
                     Code.UNKNOWN_FUNCTION, f"{call.contract} has no function {call.function!r}; it has {names}"
                 )
+            known.add(call[:2])
         return None

@@ -234,6 +234,7 @@ class Ledger:
 
         self._tree.adopt(change)
         self._state.applied(changed)
+        self._directory.state_changed()
         self.lap("store")
         self.head, self.system = head, system
         self._past = None

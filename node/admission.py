@@ -117,13 +117,14 @@ class Door:
         results: list[Tx | Refusal] = []
         places: list[int] = []
         unchecked: list[SignedBytes] = []
+        recent, in_mempool, chain_id = self._recent_txs.get, self._mempool_knows, self._chain_id
         for raw in raw_txs:
             key = sha256(raw).digest()
-            tx = self.known(key)
+            tx = recent(key) or in_mempool(key)
             if tx is not None:
                 results.append(tx)
                 continue
-            decoded = decode_tx(raw, self._chain_id, key)
+            decoded = decode_tx(raw, chain_id, key)
             if isinstance(decoded, Refusal):
                 results.append(decoded)
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256
 from types import CellType
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ MAX_EVENTS = 16_384  # the gate of a book of 10,000 orders closes in one call
 
 _compiled: dict[bytes, Compiled] = {}  # by code hash; checked and compiled once in a process
 _pack = msgpack.Packer(autoreset=True).pack
+_code_key = lru_cache(maxsize=256)(code_key)
+_NIL = encode(None)
 _PLAIN = frozenset({int, str, bool, bytes, type(None)})
 
 
@@ -117,7 +120,7 @@ class Machine:
     def instance(self, name: str, height: int) -> Instance:
         """Raises ContractError UNKNOWN_CONTRACT or PAUSED. The code's record is read through the view, so it is among the reads."""
         try:
-            raw = self.view_get(code_key(name))
+            raw = self.view_get(_code_key(name))
         except UnicodeEncodeError:
             raw = None
         if raw is None:
@@ -201,6 +204,8 @@ class Machine:
 
     def encoded(self, value: Any) -> bytes:
         """Canonical bytes; weighs first, so that shared parts cannot make few bytes of source into many of output."""
+        if value is None:
+            return _NIL
         is_structure = type(value) not in _PLAIN
         if is_structure:
             self.weigh(value)

@@ -120,6 +120,10 @@ class Machine:
                 self._run(PeerUp(other.id))
                 other.deliver(PeerUp(self.id))
 
+    def keeper_of(self, height: int) -> tuple[int, int] | None:
+        """This life of this machine, if it has a use for messages of that height; those far ahead of it are dropped."""
+        return (self.index, self.life) if height <= self.replica.height + 1 else None
+
     def _begin_from_snapshot(self) -> None:
         """As node.process.prepare does it."""
         store = VirtualStore(self.disk)

@@ -47,9 +47,11 @@ class Witness:
         if vote.block_id not in values:
             values.append(vote.block_id)
 
-    def reached(self, signature: bytes, keeper: tuple[int, int]) -> None:
+    def reached(self, signature: bytes, keeper: tuple[int, int] | None) -> None:
+        """`keeper` None: it arrived where it was of no use, and was let go."""
         self.heard.add(signature)
-        self.keepers.setdefault(signature, set()).add(keeper)
+        if keeper is not None:
+            self.keepers.setdefault(signature, set()).add(keeper)
 
     def proposal(self, proposal: Proposal) -> None:
         said = self.proposals.setdefault((proposal.height, proposal.round, proposal.proposer), [])

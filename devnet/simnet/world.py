@@ -197,9 +197,9 @@ class World:
             if isinstance(event, VotesReceived):
                 for vote in event.votes:  # a withholding validator's are first seen here
                     self.witness.vote(vote)
-                    self.witness.reached(vote.signature, (other.index, life))
+                    self.witness.reached(vote.signature, other.keeper_of(vote.height))
             elif isinstance(event, ProposalReceived):
-                self.witness.reached(event.proposal.signature, (other.index, life))
+                self.witness.reached(event.proposal.signature, other.keeper_of(event.proposal.height))
             other.deliver(event)
 
     def _arrive_raw(self, sender: Machine, other: Machine, life: int, raw: bytes) -> None:

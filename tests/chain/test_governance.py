@@ -253,6 +253,16 @@ def test_a_contract_is_deployed_upgraded_with_its_migration_and_its_version_grow
     assert status_of(c, 2) == "enacted"
 
 
+def test_what_an_upgrade_took_away_is_unknown_at_the_door_from_then_on() -> None:
+    c = chain()
+    add = c.tx("alice", call("counter", "add", 1))
+    assert c.ledger.unknown_call(add) is not None
+    code_proposal(c, "deploy", COUNTER)
+    assert c.ledger.unknown_call(add) is None
+    code_proposal(c, "upgrade", COUNTER_2.replace("def add", "def increase"))
+    assert c.ledger.unknown_call(add) is not None
+
+
 def test_a_migration_that_fails_keeps_the_old_code_and_says_so() -> None:
     c = chain()
     code_proposal(c, "deploy", COUNTER)

@@ -26,6 +26,12 @@ FOUND = [
         EVERYTHING,
     ),
     ("who rejoined a height entered the round it had proposed in before it knew that proposal", 8053, 4, EVERYTHING),
+    (
+        "a checker's: whoever heard a wiped validator's vote was two heights behind and had no use for it",
+        27411,
+        4,
+        EVERYTHING,
+    ),
     ("a checker's: a block that was on a disk before its power was cut had been seen by nobody", 6510, 4, EVERYTHING),
     (
         "a checker's: a wiped validator's first vote had reached nobody before it was lost for good",

@@ -270,6 +270,12 @@ NOW = [(1, 1)]
 )
 @example([("enlist", 1, METERS[0]), ("enlist", 1, METERS[1]), ("height",), ("single", METERS[1], 0, "DIRECT", 5),
           ("height",), ("column", 1, 0, [(1, 1), None]), ("column", 1, 0, NOW), ("single", METERS[0], 0, "DIRECT", 5)])  # fmt: skip
+@example(
+    [("enlist", 1, METERS[0]), ("height",), ("single", METERS[0], 0, "DIRECT", 5), ("height",), ("column", 1, 0, NOW)]
+)
+@example(
+    [("enlist", 1, METERS[0]), ("strike", 1, METERS[0]), ("enlist", 2, METERS[0]), ("height",), ("column", 2, 0, NOW)]
+)
 @settings(max_examples=250, deadline=None)
 def test_a_meter_has_one_reading_in_a_slot_however_rosters_change(steps: list[tuple[object, ...]]) -> None:
     standing = Standing(Network())
@@ -494,6 +500,20 @@ def test_a_packed_reading_costs_a_small_part_of_a_single_one() -> None:
     operator.call("metering", "submit", [(f"M-{n}", SLOT + 1, 1, 1, "DIRECT") for n in range(PAGE)])
     assert packed_gas * 20 < world.gas_used
     assert packed_gas < 150 * PAGE
+
+
+def test_meters_are_looked_at_one_by_one_only_where_a_roster_changed_since_the_slot_began() -> None:
+    world = furnished(8)
+    send = world.as_(METER_OPERATOR)
+    gas = []
+    for slot, height in ((SLOT, 9), (SLOT + 1, 1)):  # the roster's last change was at height 1
+        world.height = height
+        send.call("metering", "submit", [("M-0", slot, 1, 0, "DIRECT")])
+        world.state.pop(next(key for key in world.state if key.startswith(b"metering/singly/")))
+        world.height = 10
+        send.call("metering", "submit_packed", 1, slot, 0, *columns([None, *[(1, 1)] * 7]))
+        gas.append(world.gas_used)
+    assert gas[1] > gas[0] + 8 * 500
 
 
 def test_a_settlement_step_over_accounts_with_all_the_places_they_may_have_stays_payable() -> None:

@@ -74,6 +74,8 @@ def test_a_program_costs_exactly_this(lines: str, gas: int) -> None:
         ("while n < 0:\n    pass", 21 + 5),
         ("x = 0\nwhile x < 2:\n    x += 1", 21 + 3 + 5 + 2 * (5 + 5 + 2 + 3 + 2)),
         ("while n:\n    break", 21 + 1 + 5 + 1),
+        ("if n:\n    while n < 0:\n        pass", 21 + 3 + 1 + 5),
+        ("while len([n, n, n, n]) < n:\n    n = 0", 21 + 2 * (3 + 25 + 3 * 5 + 4 + 1) + 5 + 3),
         ("while n:\n    if n == 5:\n        break\n    n = 1", 21 + 1 + 5 + 1 + 3 + 5),
         ("while True:\n    return 0", 20 + 1 + 5 + 1 + 1),
         ("require(n == 5, 'X')", 21 + 3 + 5),
