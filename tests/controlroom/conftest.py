@@ -75,6 +75,11 @@ class Visit:
             values = [one.get_attribute("data-value") for one in shown]
             raise AssertionError(f"{name} should be {value}, the page shows {values}") from error
 
+    def reach(self, name: str, least: int) -> None:
+        """Waits until a number that grows is at least this."""
+        seen = "([name, least]) => Number(document.querySelector(`[data-figure='${name}']`)?.dataset.value) >= least"
+        self.page.wait_for_function(seen, arg=[name, least])
+
     def fault(self) -> str:
         """What is wrong with the visit; empty where nothing is."""
         own = urlsplit(self.url).netloc
