@@ -17,7 +17,7 @@ from pathlib import Path
 from chain.genesis import load_genesis
 from devnet.chaos_plan import Fault, Kind, Span
 from devnet.network import GENESIS_FILE, PEER_PORT_OFFSET, Network, NetworkError, Node, create_network
-from devnet.processes import log_file, log_tail, pid_file, running_pid, start_node
+from devnet.processes import log_file, log_tail, pid_file, running_pid, start_node, stop_nodes
 from devnet.proxy import Way, Wires
 from gridbft import Client
 from gridbft.errors import ClientError
@@ -70,6 +70,7 @@ class Site:
         await asyncio.gather(*(client.close() for client in self.clients), return_exceptions=True)
         await self.wires.__aexit__()
         self.kill_all()  # one may have been on its way up
+        await asyncio.to_thread(stop_nodes, self.nodes)  # a busy machine buries its dead slowly
 
     def kill_all(self) -> None:
         self._expected.clear()
