@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from devnet.network import NetworkError, load_network
+from devnet.page import stop_page
 from devnet.processes import stop_nodes
 from devnet.up import FOLDER, wipe
 
@@ -21,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         if network is None:
             print(f"no network in {options.folder}")
         else:
+            print(f"{'control room':<12} {stop_page(options.folder)}")
             for name, outcome in stop_nodes(network.nodes).items():
                 print(f"{name:<12} {outcome}")
         if options.wipe:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from devnet.network import NETWORK_FILE, Network, NetworkError, base_port, create_network, load_network
+from devnet.page import Page, start_page, stop_page, wait_page
 from devnet.processes import log_tail, running_pid, start_node, stop_nodes
 from gridbft import Client
 from gridbft.errors import ClientError
@@ -32,13 +33,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         network = prepare(options.folder, options.nodes, options.fresh)
         started = start_missing(network)
+        page = start_page(network) if options.page else None
         statuses = asyncio.run(wait_ready(network))
     except (NetworkError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False)
         return 1
-    print_table(console, network, statuses)
+    if page is not None:
+        page = wait_page(network, page)
+    print_table(console, network, statuses, page)
     if not started:
         console.print("Everything was running already.")
+    if page is not None and page.problem:
+        console.print(f"warning: {page.problem}", style="yellow", markup=False, highlight=False)
     print_next(console, network)
     return 0
 
@@ -68,6 +74,7 @@ def wipe(folder: Path) -> None:
         network = load_network(folder)
     except NetworkError:
         network = None
+    stop_page(folder)
     if network is not None:
         stop_nodes(network.nodes)
     # A network whose making was interrupted has keys and no network file yet.
@@ -126,7 +133,7 @@ def _give_up(network: Network, behind: list[str], height: int, patience_s: float
     )
 
 
-def print_table(console: Console, network: Network, statuses: list[NodeStatus]) -> None:
+def print_table(console: Console, network: Network, statuses: list[NodeStatus], page: Page | None = None) -> None:
     table = Table(title=f"{network.chain_id}: {len(network.nodes)} validators", title_justify="left")
     for column in ("name", "role", "process", "address", "height", "state root"):
         table.add_column(column, justify="right" if column in ("process", "height") else "left", no_wrap=True)
@@ -134,6 +141,8 @@ def print_table(console: Console, network: Network, statuses: list[NodeStatus]) 
         pid, root = running_pid(node), status.state_root
         shown_root = f"{root[:16]}..." if console.is_terminal else root
         table.add_row(node.name, node.role, str(pid), node.client_address, str(status.height), shown_root)
+    if page is not None and page.pid is not None:
+        table.add_row("control room", "web page", str(page.pid), page.url, "", "")
     if console.is_terminal:
         console.print(table)
     else:
@@ -166,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fresh", action="store_true", help="begin with an empty chain and new keys")
     parser.add_argument("--nodes", type=_nodes, help=f"how many validators a new network has (default {DEFAULT_NODES})")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the network lives (default .devnet)")
+    parser.add_argument("--no-page", dest="page", action="store_false", help="without the control room's web page")
     return parser
 
 

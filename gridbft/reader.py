@@ -126,6 +126,11 @@ class Reader:
         """The block at a height; 0 is the latest. Raises NotFound."""
         return block_from_wire(await self._ask(lambda s: s.GetBlock, wire.GetBlockRequest(height=height)))
 
+    async def state(self, key: bytes) -> bytes | None:
+        """The stored bytes of one key of the newest state (see `contracts.runtime.keys`), as the node says."""
+        answer = await self._ask(lambda s: s.GetState, wire.GetStateRequest(key=key))
+        return answer.value if answer.present else None
+
     async def receipt(self, tx_id: str | bytes, *, prove: bool = False) -> Receipt:
         """The receipt of a final transaction, with `prove` checked against the validators' signatures.
 

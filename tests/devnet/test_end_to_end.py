@@ -66,7 +66,7 @@ def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     folder = tmp_path_factory.mktemp("four") / "net"
-    up = command("devnet.up", "--folder", str(folder), **{BASE_PORT_VARIABLE: str(free_base_port(4))})
+    up = command("devnet.up", "--no-page", "--folder", str(folder), **{BASE_PORT_VARIABLE: str(free_base_port(4))})
     network = load_network(folder)
     assert network is not None, up.stdout + up.stderr
     try:
@@ -104,7 +104,7 @@ async def roots_of(network: Network) -> set[str]:
 
 def test_starting_again_is_harmless(network: Network) -> None:
     before = [running_pid(node) for node in network.nodes]
-    up = command("devnet.up", "--folder", str(network.folder))
+    up = command("devnet.up", "--no-page", "--folder", str(network.folder))
     assert up.returncode == 0, up.stdout + up.stderr
     assert [running_pid(node) for node in network.nodes] == before
     assert None not in before

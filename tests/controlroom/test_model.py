@@ -1,0 +1,228 @@
+"""The read model says what the contracts' own views say, whatever was played."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlroom.clock import day_of, slots_of
+from controlroom.energy import Energy
+from controlroom.feed import Feed
+from controlroom.lookups import Desk
+from controlroom.model import Model
+from controlroom.room import BadRequest, Room
+from controlroom.trading import Order
+from controlroom.views import VIEWS
+from controlroom.views.feeder import bus_energy
+from controlroom.views.market import curve
+from gridbft.ground import Row
+from tests.controlroom.chains import Played, block
+
+
+@pytest.fixture(scope="module")
+def played() -> Played:
+    return Played("2016-06-10", 44, 56)
+
+
+def test_prices_volumes_and_orders_are_the_markets(played: Played) -> None:
+    for slot in played.day.slots:
+        product = played.model.trading.products["feeder", slot]
+        record = played.town.world.view("market", "product", "feeder", slot)
+        assert (product.price_micros_per_kwh if product.quantity_wh else -1) == record[5]
+        assert (product.quantity_wh, product.trade_count, len(product.orders)) == (record[6], record[7], record[4])
+        for order_id, order in product.orders.items():
+            theirs = played.town.world.view("market", "order", order_id)
+            assert (order.account, order.side, order.filled_wh, order.shown_state) == (
+                theirs[0], theirs[1], theirs[4], theirs[6],
+            )  # fmt: skip
+
+
+def test_every_settlement_is_the_settlements_own(played: Played) -> None:
+    for slot in played.day.slots:
+        for account, row in played.model.energy.settled[slot].items():
+            theirs = played.town.world.view("imbalance", "settlement", account, slot)
+            ours = (
+                row.sold_wh, row.bought_wh, row.import_wh, row.export_wh, row.imbalance_wh,
+                row.price_micros_per_kwh, row.amount_micros, row.activated_wh, row.brp,
+            )  # fmt: skip
+            assert ours == tuple(theirs)
+        totals, theirs = played.model.energy.totals[slot], played.town.world.view("imbalance", "slot_totals", slot)
+        assert (totals.imbalance_wh, totals.neutrality_micros, totals.run) == (theirs[2], theirs[5], theirs[7])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_readings_add_up_to_what_was_metered_at_each_account(played: Played, packed: bool) -> None:
+    played = Played("2016-06-10", 48, 50, packed) if packed else played
+    buses = {m.bus: m.account for m in played.model.people.meters.values()}
+    for slot in played.day.slots:
+        for bus, energy in bus_energy(played.model, slot).items():
+            assert energy == tuple(played.town.world.view("metering", "metered", buses[bus], slot))
+
+
+def test_certificates_are_those_of_the_contract(played: Played) -> None:
+    origin, world = played.model.origin, played.town.world
+    assert [sum(origin.issued_wh.values()), sum(origin.retired_wh.values())] == list(
+        world.view("certificates", "totals")
+    )
+    assert len(origin.certificates) == world.view("certificates", "certificate_count") > 0
+    assert len(origin.retirements) == world.view("certificates", "retirement_count") > 0
+    for number, one in origin.certificates.items():
+        theirs = world.view("certificates", "certificate", number)
+        assert (one.device, one.slot, one.unit_start, one.unit_end, one.owner) == (
+            theirs[0], theirs[3], theirs[4], theirs[5], theirs[6],
+        )  # fmt: skip
+    for account in played.model.people.participants:
+        held = sum(origin.certificates[number].left for number in origin.owned.get(account, ()))
+        assert held == world.view("certificates", "holding", account)
+
+
+def test_a_certificate_that_changes_hands_in_part_is_followed(played: Played) -> None:
+    """Split, sold, withdrawn: the model stays with the contract."""
+    played = Played("2016-06-10", 48, 49)
+    world, origin = played.town.world, played.model.origin
+    number, one = next((n, c) for n, c in origin.certificates.items() if c.left > 10)
+    owner, other = one.owner, next(a for a in played.model.people.participants if a != one.owner)
+
+    def act(who: str, function: str, *args: object) -> None:
+        before = len(world.events)
+        world.as_(who).call("certificates", function, *args)
+        played.model.absorb(block(played.model.height + 1, [world.events[before:]]))
+
+    act(owner, "transfer", number, 4, other)
+    act(owner, "lock", number, 1_000, "")
+    assert origin.certificates[number].price_micros_per_kwh == 1_000
+    act(other, "buy", number, 1_000)
+    for certificate, ours in origin.certificates.items():
+        theirs = world.view("certificates", "certificate", certificate)
+        assert (ours.unit_start, ours.unit_end, ours.owner) == (theirs[4], theirs[5], theirs[6])
+    assert sum(origin.traded_wh.values()) > 0
+    assert certificate_ids(origin.owned[other]) >= {number}
+
+
+def certificate_ids(owned: set[int]) -> set[int]:
+    return set(owned)
+
+
+def test_bills_explained_slot_by_slot_add_up_to_what_moved_the_money(played: Played) -> None:
+    from devnet.bill import bills
+    from gridbft.inspection import settlement_terms
+
+    desk = Desk(Room(_feed(played.model)))
+    made = {bill.account: bill.total_micros for bill in bills(played.book)}
+    for account, total in made.items():
+        explained = 0
+        for slot in played.day.slots:
+            desk._terms[slot] = settlement_terms(played.town.world.view("imbalance", "terms", slot))
+            explained += desk._explained(account, slot).amount_micros or 0
+        assert explained == total
+
+
+def test_every_view_of_a_played_and_of_an_empty_chain_is_plain_data(played: Played) -> None:
+    import json
+
+    for model in (played.model, Model()):
+        room = Room(_feed(model))
+        for name, view in VIEWS.items():
+            try:
+                json.dumps(view(room, {}))
+            except BadRequest:
+                assert name in ("market/slot", "feeder")
+
+
+@pytest.mark.parametrize(
+    "params", [{"day": "tomorrow"}, {"day": "9999-12-31"}, {"slot": "-1"}, {"slot": "1e3"}, {"account": "nobody"}]
+)
+def test_parameters_that_cannot_be_are_refused_in_a_sentence(played: Played, params: dict[str, str]) -> None:
+    name = "market/slot" if "slot" in params else "participant"
+    with pytest.raises(BadRequest):
+        VIEWS[name](Room(_feed(played.model)), params)
+
+
+def test_a_block_out_of_order_is_our_own_bug() -> None:
+    model = Model()
+    model.absorb(block(1, []))
+    with pytest.raises(ValueError, match="does not follow"):
+        model.absorb(block(3, []))
+
+
+def test_events_about_what_a_pruned_node_no_longer_tells_change_nothing() -> None:
+    whole = Played("2016-06-10", 48, 49)
+    for first in range(1, len(whole.blocks) + 1, 9):
+        late = Model(first_height=first)
+        for made in whole.blocks[first - 1 :]:
+            late.absorb(made)
+        assert late.height == whole.model.height
+
+
+@given(st.lists(st.tuples(st.sampled_from(["buy", "sell"]), st.integers(1, 10**6), st.integers(0, 10**6)), max_size=30))
+def test_curves_are_sorted_and_hold_every_order(rows: list[tuple[str, int, int]]) -> None:
+    orders = [Order(i, "market", "z", 1, "a", side, wh, limit) for i, (side, wh, limit) in enumerate(rows)]
+    for side, sign in (("buy", -1), ("sell", 1)):
+        points = curve(orders, side)
+        limits = [sign * limit for _, limit in points]
+        assert limits == sorted(limits)
+        assert [wh for wh, _ in points] == sorted(wh for wh, _ in points)
+        assert (points[-1][0] if points else 0) == sum(wh for s, wh, _ in rows if s == side)
+
+
+def _feed(model: Model) -> Feed:
+    feed = Feed(["127.0.0.1:1"])
+    feed.model = model
+    return feed
+
+
+def test_events_of_an_upgraded_contract_are_counted_and_stop_nothing() -> None:
+    model = Model()
+    model.absorb(block(1, [[("market", "Cleared", {"area": "x"}), ("imbalance", "SlotSettled", {"slot": 5})]]))
+    model.absorb(
+        block(2, [[("registry", "ParticipantRegistered", {"account": "a", "participant_name": "b", "number": 1})]])
+    )
+    assert model.unread == 2
+    assert "a" in model.people.participants
+
+
+def test_old_readings_make_room_and_leave_their_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlroom.energy.MAX_READINGS", 5)
+    energy = Energy()
+    for slot in range(4):
+        energy.read(Row(f"m{n}", slot, n, 1, "DIRECT", "t", "s", (slot, 0)) for n in range(3))
+    assert sorted(energy.readings) == [3]
+    assert energy.kept == 3
+    assert [energy.metered[slot] for slot in range(4)] == [(3, 3)] * 4
+
+
+def test_of_many_days_the_oldest_are_forgotten_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlroom.model.KEPT_DAYS", 2)
+    model = Model()
+    first = slots_of(date(2016, 6, 10)).start
+    for number in range(4):
+        slot = first + 96 * number + 5
+        placed = {"order_id": number, "zone": "z", "slot": slot, "account": "a", "side": "buy"}
+        posted = {"slot": slot, "price_micros_per_kwh": 1, "by": "o"}
+        terms = {"quantity_wh": 1, "limit_micros_per_kwh": 1}
+        model.absorb(
+            block(number + 1, [[("market", "OrderPlaced", placed | terms), ("imbalance", "PricePosted", posted)]])
+        )
+    for number in range(9):
+        far = {"order_id": 90 + number, "zone": "z", "slot": first + 96 * (20 + number), "account": "b", "side": "buy"}
+        model.absorb(block(model.height + 1, [[("market", "OrderPlaced", far | terms)]]))
+    assert sorted(day.day for day in model.begun) == [12, 13]
+    assert sorted((day.month, day.day) for day in model.days)[:3] == [(6, 12), (6, 13), (6, 30)]
+    assert len(model.days) == 2 + 7
+    assert model.newest_day == date(2016, 6, 13)
+    model.trading.forget(range(first + 96 * 20, first + 96 * 40))
+    assert len(model.trading.products) == len(model.energy.posted) == len(model.trading.orders_of["a"]) == 2
+
+
+def test_the_day_to_look_at_is_where_the_last_gate_closed() -> None:
+    model = Model()
+    june, january = slots_of(date(2016, 6, 10)).start, slots_of(date(2016, 1, 15)).start
+    for height, slot in enumerate((june, january), 1):
+        cleared = {"zone": "z", "slot": slot, "price_micros_per_kwh": 1, "quantity_wh": 0, "trade_count": 0}
+        model.absorb(block(height, [[("market", "Cleared", cleared)]]))
+        assert model.newest_day == day_of(slot)
+    model.absorb(block(3, [[("imbalance", "PricePosted", {"slot": june, "price_micros_per_kwh": 1, "by": "o"})]]))
+    assert model.newest_day == date(2016, 1, 15)
