@@ -26,16 +26,16 @@ def test_network_shows_where_every_node_stands(visit: Visit, room: Room) -> None
     with room.client() as client:
         visit.expect("network.roots", 1)
         for node in room.network.nodes:
-            assert visit.page.locator(f"[data-node='{node.name}'][data-state='ok']").count() == 1
+            expect(visit.page.locator(f"[data-node='{node.name}'][data-state='ok']")).to_have_count(1)
         visit.expect("network.transactions", client.status().transactions)
         visit.reach("network.height", client.status().height)
         for node in room.network.nodes:
             visit.reach(f"node.{node.name}.height", client.status(node.client_address).height)
             assert int(visit.figure(f"node.{node.name}.height")) <= client.status(node.client_address).height
         members = {m["name"] for m in client.query("governance", "members")}
-        assert members <= set(
-            visit.page.locator("section[aria-label='Members'] tbody td:first-child").all_inner_texts()
-        )
+    for name in members:
+        listed = visit.page.locator("section[aria-label='Members'] tbody td:first-child").get_by_text(name, exact=True)
+        expect(listed).to_have_count(1)
 
 
 def test_market_shows_each_slots_price_volume_and_imbalance(visit: Visit, room: Room) -> None:
@@ -64,8 +64,8 @@ def test_feeder_shows_what_was_metered_and_where_a_limit_binds(visit: Visit, roo
     visit.expect("feeder.import", sum(row[0] for row in metered))
     visit.expect("feeder.export", sum(row[1] for row in metered))
     visit.expect("feeder.transformer", sum(row[0] - row[1] for row in metered))
-    assert visit.page.locator(".feeder .bus").count() == 96
-    assert visit.page.locator(".feeder .bus .binds").count() == 1
+    expect(visit.page.locator(".feeder .bus")).to_have_count(96)
+    expect(visit.page.locator(".feeder .bus .binds")).to_have_count(1)
     expect(visit.page.locator("section[aria-label='Operating envelopes'] tbody tr")).to_have_count(1)
 
 
@@ -104,7 +104,7 @@ def test_certificates_show_the_contracts_totals_and_a_way_from_the_meter(visit: 
     expect(way.locator("li.metered")).to_contain_text(
         f"{reading[1] / 1000:,.3f} kWh" if reading[1] >= 1000 else f"{reading[1]} Wh"
     )
-    assert way.locator("li.issued").count() == 1
+    expect(way.locator("li.issued")).to_have_count(1)
 
 
 def test_explorer_shows_blocks_transactions_and_sources_as_the_node_has_them(visit: Visit, room: Room) -> None:
@@ -268,8 +268,8 @@ def test_chinese_and_dark_are_chosen_and_remembered(visit: Visit, room: Room) ->
     page.locator("#theme").click()
     page.reload()
     expect(page.locator("main h1")).to_have_text("市场")
-    assert page.locator("html").get_attribute("data-theme") == "dark"
-    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
     for name in PAGES:
         visit.open(name)
         page.locator(READY[name]).first.wait_for()
@@ -300,9 +300,9 @@ def test_everything_is_reached_by_keyboard(visit: Visit, room: Room) -> None:
     visit.open("network")
     page.locator("[data-node]").first.wait_for()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
+    page.wait_for_function("() => document.activeElement.className === 'skip'")
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    page.wait_for_function("() => document.activeElement.id === 'main'")
     nav = page.locator("nav a", has_text="Market")
     nav.focus()
     page.keyboard.press("Enter")
@@ -317,9 +317,10 @@ def test_everything_is_reached_by_keyboard(visit: Visit, room: Room) -> None:
     page.locator(".feeder svg").wait_for()
     chosen = page.locator(".feeder .bus.chosen")
     before = chosen.get_attribute("data-bus")
+    assert before is not None
     page.locator(".feeder.plot").focus()
     page.keyboard.press("ArrowRight")
-    assert chosen.get_attribute("data-bus") != before
+    expect(chosen).not_to_have_attribute("data-bus", before)
 
 
 def test_keys_are_offered_to_nobody_who_comes_from_elsewhere(room: Room) -> None:
