@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from consensus.gossip import Standpoint, lacking
 from consensus.state import State, Step
-from consensus.types import Height, Round
+from consensus.types import NO_ROUND, Height, Round
 from node.caution import memory_for
 from node.events import Effect, PeerId, PeerState, SendMemory, SendProposal, SendVotes
 from node.heightblocks import HeightBlocks
@@ -30,7 +30,7 @@ class Telling:
     ) -> list[Effect]:
         """Of the height that both are at."""
         waited_ms = now_ms - self._round_since_ms
-        if 0 <= waited_ms < self._settle_ms:
+        if 0 <= waited_ms < self._settle_ms or _holds_all(machine, state):
             return []
         there = Standpoint(
             Height(state.height),
@@ -59,3 +59,15 @@ class Telling:
         memory = memory_for(machine, asker)
         offers = [p for p in memory.proposals if p.block_id in blocks]
         return [*(SendProposal(asker, p, blocks[p.block_id].raw) for p in offers), SendMemory(asker, memory)]
+
+
+def _holds_all(machine: State, peer: PeerState) -> bool:
+    """Whether `lacking` would find nothing for it, which is how most statuses end."""
+    kept = machine.at(Round(peer.round))
+    return (
+        peer.round >= machine.round
+        and peer.pol_round == NO_ROUND
+        and not kept.prevotes.held & ~peer.prevotes
+        and not kept.precommits.held & ~peer.precommits
+        and (peer.has_proposal or kept.proposal is None)
+    )

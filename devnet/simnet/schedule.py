@@ -105,7 +105,7 @@ def conclude(world: World) -> Outcome:
         len(checkers.acknowledged),
         tuple(checkers.violations),
         world.trace_digest,
-        tuple(world.lines),
+        tuple(world.lines) if options.trace else (),
         world.now_ms,
         max(checkers.calm_rounds.values(), default=0),
         checkers.forked,

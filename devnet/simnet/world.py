@@ -80,7 +80,6 @@ class World:
             tuple[int, int], tuple[BlockId, BlockId]
         ] = {}  # what colluding liars offer to each side, by round
         self.lines: list[str] = []
-        self._digest = sha256()
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = 0
         self.witness = Witness(options.validators, remembers=self._lives)
@@ -131,14 +130,11 @@ class World:
 
     def note(self, machine: Machine | None, text: str) -> None:
         """A line of the trace; its digest is what two runs of one seed must share."""
-        line = f"{self.now_ms:>7} {machine.name if machine else '-':>4} {text}"
-        self._digest.update(line.encode())
-        if self.options.trace:
-            self.lines.append(line)
+        self.lines.append(f"{self.now_ms:>7} {machine.name if machine else '-':>4} {text}")
 
     @property
     def trace_digest(self) -> str:
-        return self._digest.hexdigest()
+        return sha256("".join(self.lines).encode()).hexdigest()
 
     # --- network ---------------------------------------------------------------------------------------------------
 
@@ -184,7 +180,8 @@ class World:
             return
         low, high = self.delay_ms
         delay = low + int(self.random.random() * (high - low + 1)) + sender.slow_ms + other.slow_ms
-        self.after(delay, arrive, *args)
+        self._serial += 1  # as `after` does it, which this is most of
+        heapq.heappush(self._heap, (self.now_ms + delay, self._serial, arrive, args))
         if chance > 1 - self.duplicate:
             self.after(delay + self.random.randint(low, high), arrive, *args)
 
@@ -195,8 +192,9 @@ class World:
         if other.life == life and other.running:
             self.note(other, f"{type(event).__name__} from {sender}")
             if isinstance(event, VotesReceived):
-                for vote in event.votes:  # a withholding validator's are first seen here
-                    self.witness.vote(vote)
+                for vote in event.votes:
+                    if vote.signature not in self.witness.heard:  # a withholding validator's are first seen here
+                        self.witness.vote(vote)
                     self.witness.reached(vote.signature, other.keeper_of(vote.height))
             elif isinstance(event, ProposalReceived):
                 self.witness.reached(event.proposal.signature, other.keeper_of(event.proposal.height))
