@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 
 from controlroom.screenshots import PAGES, READY
 from devnet.processes import running_pid
+from gridbft import BlockingClient
 from gridbft.verify import verify
 from tests.controlroom.conftest import PASSPHRASE, Room, Visit
 
@@ -207,12 +208,34 @@ def unlock(page: Page, passphrase: str) -> None:
 
 
 def retire(visit: Visit, room: Room) -> None:
-    """The owner has used up its own consumption of the day, so the form says that nothing may be retired."""
-    page = visit.page
+    """The owner has used up its own consumption of the day, so the form says that nothing may be retired; once a correction
+    shows that it had consumed more, so much may be, and is."""
+    page, form = visit.page, visit.page.locator("#dialog")
     visit.open(f"participant/{room.owner.address}")
-    page.locator("section[aria-label='Certificates owned']").get_by_role("button", name="Retire").first.click()
-    expect(page.locator("#dialog")).to_contain_text("at most 0 Wh")
-    expect(page.locator("#dialog button[type=submit]")).to_be_disabled()
+    button = page.locator("section[aria-label='Certificates owned']").get_by_role("button", name="Retire").first
+    button.click()
+    expect(form).to_contain_text("at most 0 Wh")
+    expect(form.locator("button[type=submit]")).to_be_disabled()
+    title = form.locator("h2").text_content() or ""
+    number = int(title.split()[-1])
+    page.get_by_role("button", name="Close").click()
+    with BlockingClient(room.network.addresses, room.network.keyring.get("meter-operator")) as meters:
+        slot = meters.query("certificates", "certificate", number)[3]
+        reads = [
+            (m, r)
+            for m in meters.query("registry", "meters_of", room.owner.address)
+            if (r := meters.query("metering", "reading", m, slot))
+        ]
+        meter, reading = next((m, r) for m, r in reads if r[0] > 0 or r[1] == 0)
+        meters.call("metering", "submit", [(meter, slot, reading[0] + 50, reading[1], "CORRECTED")])
+        before = meters.query("certificates", "claimed_wh", room.owner.address, slot)
+        button.click()
+        expect(form).to_contain_text("at most 50 Wh")
+        form.locator("#retire-quantity").fill("20")
+        form.locator("button[type=submit]").click()
+        expect(form.get_by_role("alert")).to_contain_text("✓ Retirement")
+        assert meters.query("certificates", "claimed_wh", room.owner.address, slot) == before + 20
+        assert meters.query("certificates", "retirement", meters.query("certificates", "retirement_count"))[0] == number
     page.get_by_role("button", name="Close").click()
 
 
