@@ -247,9 +247,8 @@ class Desk:
         model = self.room.model
         ground = Ground(account, model.by_slot.get(slot, []), first_height=model.first_height)
         for meter in model.people.meters_of.get(account, []):
-            row = model.energy.readings.get(slot, {}).get(meter.code)
-            if row is not None:
-                ground.readings[meter.code, slot] = [row]
+            if rows := model.energy.rows_of(meter.code, slot):
+                ground.readings[meter.code, slot] = rows
         if slot in self._terms:
             ground.terms[slot] = self._terms[slot]
         ground.tariffs = {key: rates for key, rates in self._tariffs.items() if key[1] == slot}
@@ -315,9 +314,7 @@ class Desk:
         way = trace(model.origin.events, number)
         if way is None or number not in model.origin.certificates:
             raise Missing(f"there is no certificate {number}")
-        rows = (
-            [] if way.is_carbon else [r for s in way.slots if (r := model.energy.readings.get(s, {}).get(way.device))]
-        )
+        rows = [] if way.is_carbon else [r for s in way.slots for r in model.energy.rows_of(way.device, s)]
         record = plain(way_record(way, standing_readings(way, rows)))
         people = ("source", "owner", "beneficiary", "seller", "buyer")
         for event in record["history"]:

@@ -18,6 +18,7 @@ from controlroom.trading import Order
 from controlroom.views import VIEWS
 from controlroom.views.feeder import bus_energy
 from controlroom.views.market import curve
+from devnet.plan import Step
 from gridbft.ground import Row
 from tests.controlroom.chains import Played, block
 
@@ -118,6 +119,36 @@ def test_bills_explained_slot_by_slot_add_up_to_what_moved_the_money(played: Pla
             desk._terms[slot] = settlement_terms(played.town.world.view("imbalance", "terms", slot))
             explained += desk._explained(account, slot).amount_micros or 0
         assert explained == total
+
+
+def test_a_bill_stands_on_what_was_read_before_its_settlement_whatever_was_corrected_since() -> None:
+    from gridbft.inspection import settlement_terms
+
+    played = Played("2016-06-10", 48, 50)
+    slot = played.day.slots[0]
+    desk = Desk(Room(_feed(played.model)))
+    desk._terms[slot] = settlement_terms(played.town.world.view("imbalance", "terms", slot))
+    row = next(iter(played.model.energy.readings[slot].values()))
+    account = played.model.people.meters[row.meter].account
+    before = desk._explained(account, slot)
+    changed = (row.meter, slot, row.import_wh + 50, row.export_wh, "CORRECTED")
+    played.play(Step("meter-operator", (("metering", "submit", ([changed],)),), 50_000_000))
+    assert [r.import_wh for r in played.model.energy.rows_of(row.meter, slot)] == [row.import_wh, row.import_wh + 50]
+    assert desk._explained(account, slot) == before
+
+
+@given(st.permutations(range(4)))
+def test_rows_read_in_any_order_and_twice_are_the_same_history(order: list[int]) -> None:
+    rows = [Row("m", 7, 10 * n, n, "DIRECT" if n == 0 else "CORRECTED", "t", "s", (n, 0)) for n in range(4)]
+    energy = Energy()
+    for n in order:
+        energy.read([rows[n]])
+    energy.read(rows[3:])
+    assert energy.rows_of("m", 7) == rows
+    assert energy.metered[7] == (30, 3)
+    assert energy.kept == 4
+    energy.forget(range(7, 8))
+    assert (energy.kept, energy.rows_of("m", 7)) == (0, [])
 
 
 def test_every_view_of_a_played_and_of_an_empty_chain_is_plain_data(played: Played) -> None:
