@@ -52,16 +52,7 @@ class Notary:
             found = await asyncio.to_thread(verify, proof, genesis, now_ms=time.time_ns() // 1_000_000)
         except VerificationError as error:
             return {"ok": False, "reason": error.reason, "detail": error.detail}
-        told = {
-            "ok": True,
-            "chain_id": found.chain_id,
-            "header_height": found.header_height,
-            "header_time_ms": found.header_time_ms,
-            "block_id": found.block_id,
-            "signed_power": found.signed_power,
-            "total_power": found.total_power,
-            "steps": found.steps,
-        }
+        told = {"ok": True, **found.facts()}
         if isinstance(found.claim, ProvedEvent):
             event = found.claim.event
             shown = {"contract": event.contract, "name": event.name, "fields": plain(dict(event.fields))}

@@ -5,8 +5,10 @@ A sealed record carries its own cost, so that a later program may ask for more w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nacl import pwhash
@@ -62,6 +64,26 @@ def unseal(record: Any, passphrase: str) -> bytes:
         return SecretBox(_key(passphrase, salt, cost)).decrypt(sealed)
     except CryptoError as error:
         raise WalletError("the passphrase is wrong, or the sealed key is damaged") from error
+
+
+def write_key_file(path: Path, text: str, replace: bool) -> None:
+    """A file that only its owner can read, on the disk when this returns. With `replace` the new one stands in the place of the
+    old one, whole, or the old one does. Raises WalletError where it cannot be written, and FileExistsError rather than overwrite."""
+    written = path.with_name(path.name + ".new") if replace else path
+    try:
+        if replace:
+            written.unlink(missing_ok=True)
+        descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            os.replace(written, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise WalletError(f"key file {path} cannot be written: {error.strerror}") from error
 
 
 def words_of(passphrase: Passphrase, what: str) -> str:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chain import merkle, stateproof
 from chain.block import Header, block_id_of
@@ -127,6 +128,10 @@ class Verified:
     signed_power: int
     total_power: int
     steps: int
+
+    def facts(self) -> dict[str, Any]:
+        """What vouches for the claim, as a plain record."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "claim"}
 
 
 def verify(

@@ -16,7 +16,7 @@ from chain.hashes import address as address_of
 from chain.tx import TxCall, encode_body, encode_tx, sign_bytes, tx_id
 from gridbft.errors import WalletError
 from gridbft.passphrase import find_passphrase
-from gridbft.sealing import INTERACTIVE, Cost, Passphrase, seal, unseal, words_of
+from gridbft.sealing import INTERACTIVE, Cost, Passphrase, seal, unseal, words_of, write_key_file
 
 SEED_BYTES = 32
 FILE_VERSION = 2
@@ -72,22 +72,10 @@ class Wallet:
         in its place, whole, or the old one does.
         """
         text = json.dumps(self._record(passphrase, cost), indent=2) + "\n"
-        target = Path(path)
-        written = target.with_name(target.name + ".new") if replace else target
         try:
-            if replace:
-                written.unlink(missing_ok=True)
-            descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                os.replace(written, target)
+            write_key_file(Path(path), text, replace)
         except FileExistsError as error:
             raise WalletError(f"key file {path} exists already: a key is never overwritten") from error
-        except OSError as error:
-            raise WalletError(f"key file {path} cannot be written: {error.strerror}") from error
 
     def _record(self, passphrase: str | None, cost: Cost) -> dict[str, Any]:
         seed = bytes(self._key)

@@ -7,7 +7,6 @@ open one is PEM below a line that says that it is open. What the file holds is P
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from gridbft.errors import WalletError
-from gridbft.sealing import MODERATE, Cost, Passphrase, seal, unseal, words_of
+from gridbft.sealing import MODERATE, Cost, Passphrase, seal, unseal, words_of, write_key_file
 from gridbft.wallet import OPEN
 
 FILE_VERSION = 1
@@ -42,21 +41,7 @@ def save_tls_key(path: Path, pem: str, passphrase: str | None, cost: Cost = MODE
     Raises FileExistsError rather than overwrite one, unless `replace` is asked for: then the new one stands in its place,
     whole, or the old one does. Raises WalletError where it cannot be written, or for a text that is no private key."""
     text = _sealed(pem, passphrase, cost) if passphrase is not None else f"{_OPEN_LINE}\n{pem}"
-    written = path.with_name(path.name + ".new") if replace else path
-    try:
-        if replace:
-            written.unlink(missing_ok=True)
-        descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            os.replace(written, path)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise WalletError(f"key file {path} cannot be written: {error.strerror}") from error
+    write_key_file(path, text, replace)
 
 
 def load_tls_key(path: Path, passphrase: Passphrase) -> str:

@@ -57,15 +57,7 @@ def verify(file: Path, genesis: Path, trusting_period_hours: int, as_json: bool)
 
 def proof_json(found: Verified) -> dict[str, Any]:
     """What a proof shows, as a plain record."""
-    facts = {
-        "chain_id": found.chain_id,
-        "header_height": found.header_height,
-        "header_time_ms": found.header_time_ms,
-        "block_id": found.block_id,
-        "signed_power": found.signed_power,
-        "total_power": found.total_power,
-        "steps": found.steps,
-    }
+    facts = found.facts()
     if isinstance(found.claim, ProvedEvent):
         event = found.claim.event
         shown = {"contract": event.contract, "name": event.name, "fields": plain(dict(event.fields))}
