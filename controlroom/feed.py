@@ -115,7 +115,8 @@ class Feed:
     async def changed(self, timeout_s: float) -> None:
         """Returns at the next change, or after the time."""
         try:
-            await asyncio.wait_for(self._changed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
         except TimeoutError:
             return
 

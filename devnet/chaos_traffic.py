@@ -164,14 +164,11 @@ class Traffic:
 
     async def _submit_to(self, client: Client, batch: list[_Waiting]) -> None:
         """What a faulty node does not answer is sent to another one soon."""
-
-        async def collect() -> None:
-            async for verdict in client.submit_many([sent.raw for sent in batch]):
-                if verdict.code not in HARMLESS_CODES and not verdict.retryable:
-                    self.refusals[verdict.code] = self.refusals.get(verdict.code, 0) + 1
-
         try:
-            await asyncio.wait_for(collect(), SUBMIT_S)
+            async with asyncio.timeout(SUBMIT_S):
+                async for verdict in client.submit_many([sent.raw for sent in batch]):
+                    if verdict.code not in HARMLESS_CODES and not verdict.retryable:
+                        self.refusals[verdict.code] = self.refusals.get(verdict.code, 0) + 1
         except (ClientError, TimeoutError):
             for sent in batch:
                 sent.sent_at = NEVER_S

@@ -138,13 +138,10 @@ class Player:
     async def _send_share(self, place: int, raws: list[bytes]) -> list[Verdict]:
         """No verdict for what a dead or stopped node did not answer: it stays pending, and `play` sends it again."""
         verdicts: list[Verdict] = []
-
-        async def collect() -> None:
-            async for verdict in self._clients[place].submit_many(raws):
-                verdicts.append(verdict)
-
         try:
-            await asyncio.wait_for(collect(), SEND_S)
+            async with asyncio.timeout(SEND_S):
+                async for verdict in self._clients[place].submit_many(raws):
+                    verdicts.append(verdict)
         except (NodeUnavailable, TimeoutError):
             self._resting[place] = time.monotonic() + REST_S
         return verdicts

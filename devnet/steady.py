@@ -74,7 +74,8 @@ class Steady:
         self._ending = True
         self._look_whether_done()
         try:
-            await asyncio.wait_for(self._done.wait(), patience_s)
+            async with asyncio.timeout(patience_s):
+                await self._done.wait()
         except TimeoutError:
             return False
         return True

@@ -217,7 +217,8 @@ class Client(Reader):
             messages = aiter(stream)
             try:
                 while True:
-                    message = await asyncio.wait_for(anext(messages, None), self.limits.silence_s)
+                    async with asyncio.timeout(self.limits.silence_s):
+                        message = await anext(messages, None)
                     if message is None or message.height > upcoming:
                         break  # the node ended the stream, or left a block out: ask again from the cursor
                     lost_since = None

@@ -78,7 +78,11 @@ class BatchStream:
         """
         answers = aiter(stream)
         try:
-            while (answer := await asyncio.wait_for(anext(answers, None), silence_s)) is not None:
+            while True:
+                async with asyncio.timeout(silence_s):
+                    answer = await anext(answers, None)
+                if answer is None:
+                    break
                 for verdict in await self._answered(answer):
                     yield verdict
             if not self.finished:

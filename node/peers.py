@@ -357,7 +357,8 @@ class Peers:
         pem = (context.auth_context().get("x509_pem_cert") or [b""])[0]
         try:
             certificate = certificate_digest(pem)
-            raw = await asyncio.wait_for(context.read(), HELLO_SECONDS)
+            async with asyncio.timeout(HELLO_SECONDS):
+                raw = await context.read()
         except CertificateError:
             return Stranger("no certificate")
         except TimeoutError:
@@ -388,8 +389,9 @@ class Peers:
         async with channel:
             call = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
             try:
-                await asyncio.wait_for(call.write(make_hello(self._me)), HELLO_SECONDS)
-                raw = await asyncio.wait_for(call.read(), HELLO_SECONDS)
+                async with asyncio.timeout(HELLO_SECONDS):
+                    await call.write(make_hello(self._me))
+                    raw = await call.read()
             except (TimeoutError, grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError) as error:
                 log.debug("dial_failed", peer=member.name, error=repr(error))
                 return False

@@ -163,7 +163,8 @@ class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
         head = self._ledger.head.height
         if head == 0 or self._ledger.store.receipts(head):
             with suppress(TimeoutError):  # then the older outcome is proved, or none at height 0
-                await asyncio.wait_for(self._tip.reach(head + 1), PROOF_WAIT_SECONDS)
+                async with asyncio.timeout(PROOF_WAIT_SECONDS):
+                    await self._tip.reach(head + 1)
 
     async def _proved(self, request: client_pb2.QueryRequest, args: bytes, context: Any) -> ProvedQuery:
         await self._until_vouched()
@@ -233,7 +234,8 @@ class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
         remaining = context.time_remaining()
         ours = WAIT_SECONDS if remaining is None else max(remaining - ANSWER_SECONDS, remaining / 2)
         try:
-            return await asyncio.wait_for(waiting, min(ours, WAIT_SECONDS))
+            async with asyncio.timeout(min(ours, WAIT_SECONDS)):
+                return await waiting
         except TimeoutError:
             await _abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, otherwise)
 

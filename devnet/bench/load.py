@@ -61,7 +61,8 @@ class Load:
         following = asyncio.create_task(self._follow(first))
         try:
             await asyncio.gather(*(self._send(index) for index in range(len(self._lanes))))
-            await asyncio.wait_for(self._all_final(), FINISH_S)
+            async with asyncio.timeout(FINISH_S):
+                await self._all_final()
         except TimeoutError:
             return  # what is still missing is counted as lost
         finally:

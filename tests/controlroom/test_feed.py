@@ -81,11 +81,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(feed: Feed, reached: Callable[[], bool]) -> None:
-    async def wait() -> None:
+    async with asyncio.timeout(PATIENCE_S):
         while not reached():
             await feed.changed(0.05)
-
-    await asyncio.wait_for(wait(), PATIENCE_S)
 
 
 def follow(node: Node, story: Callable[[Feed], Any]) -> None:

@@ -71,7 +71,8 @@ def _with_ends(scenario: Callable[[Ends], Awaitable[None]]) -> None:
 async def _passes(reader: asyncio.StreamReader, count: int, patience_s: float = 0.1) -> bool:
     """Whether that many bytes come; none are taken where they do not."""
     try:
-        await asyncio.wait_for(reader.readexactly(count), patience_s)
+        async with asyncio.timeout(patience_s):
+            await reader.readexactly(count)
     except TimeoutError:
         return False
     return True

@@ -26,6 +26,7 @@ from gridbft import Client, Wallet
 from gridbft.errors import ClientError, TransactionFailed, TransactionRefused
 from gridbft.records import EventRecord
 from gridbft.requests import Limits, make_call
+from tests.patience import run_within
 
 SLOTS = (40, 52)  # around noon: orders, trades and certificates in each
 PATIENCE_S = 90.0
@@ -60,7 +61,7 @@ def command(module: str, *arguments: str, **environment: str) -> subprocess.Comp
 
 
 def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
-    return asyncio.run(asyncio.wait_for(work, PATIENCE_S))
+    return run_within(PATIENCE_S, work)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
@@ -16,6 +15,7 @@ from gridbft import Wallet
 from gridbft.v1 import client_pb2 as wire
 from tests.gridbft.fake_bank import NAME
 from tests.gridbft.fake_ledger import FakeLedger, FakeNode
+from tests.patience import run_within
 
 ALICE, BOB = (Wallet.from_seed(bytes([number]) * 32) for number in (1, 2))
 WALLETS = {"alice": ALICE, "bob": BOB}
@@ -57,7 +57,7 @@ def run(nodes: list[FakeNode], steps: list[list[Step]]) -> None:
 
 
 def finish(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, 30))
+    run_within(30, work)
 
 
 @pytest.mark.parametrize("forget", [0, 1, 5])

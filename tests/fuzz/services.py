@@ -177,7 +177,8 @@ async def _raw_bytes(town: Town, until: float, seed: int, watched: Watched) -> N
                 writer.write(mutator.next())
                 await writer.drain()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(reader.read(1_000), 0.02)
+                    async with asyncio.timeout(0.02):
+                        await reader.read(1_000)
                 writer.close()
             watched.count("raw bytes")
         await asyncio.sleep(0.05)

@@ -26,6 +26,7 @@ from gridbft.requests import Limits, make_call, status_error
 from gridbft.v1 import client_pb2 as wire
 from tests.gridbft.fake_bank import NAME, BankRuntime
 from tests.gridbft.fake_ledger import CHAIN_ID, FakeLedger, FakeNode
+from tests.patience import run_within
 
 T = TypeVar("T")
 ALICE = Wallet.from_seed(bytes(32), "alice")
@@ -35,7 +36,7 @@ NOBODY = "127.0.0.1:1"
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(asyncio.wait_for(coroutine, 20))
+    return run_within(20, coroutine)
 
 
 async def until(true: Callable[[], bool]) -> None:

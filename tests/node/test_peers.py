@@ -183,6 +183,29 @@ class _EndedCall:
         await self._write(raw)
 
 
+def test_a_dialler_that_is_stopped_in_the_moment_its_call_dies_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node hung at its end: what the dead call raised hid the cancel, and the dialler went on."""
+    dying: list[asyncio.Future[None]] = []
+
+    class DyingCall:
+        async def write(self, raw: bytes) -> None:
+            dying.append(asyncio.get_running_loop().create_future())
+            await dying[-1]
+
+    monkeypatch.setattr(_channel.Channel, "stream_stream", lambda channel, method: DyingCall)
+
+    async def scenario() -> None:
+        smaller, larger = sorted((_party(1), _party(2)), key=lambda party: party.id)
+        peers = Peers(smaller.me, [smaller.member, larger.member], Ear())
+        await peers.start("127.0.0.1:0")
+        await _until(lambda: bool(dying))
+        dying[-1].set_exception(asyncio.InvalidStateError("RPC already finished."))
+        async with asyncio.timeout(PATIENCE_S):
+            await peers.stop()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("good_writes", [0, 1])
 def test_a_call_that_ended_unnoticed_is_dialled_again_and_stops_nothing(
     good_writes: int, monkeypatch: pytest.MonkeyPatch

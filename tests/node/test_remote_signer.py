@@ -284,7 +284,8 @@ def test_a_node_with_a_remote_signer_goes_on_at_once_after_a_restart(split: tupl
     async def play() -> None:
         for height in (3, 6):
             async with running(*net.homes, heartbeat_ms=100, proof_block_ms=0) as (node,):
-                await asyncio.wait_for(node.node.host.tip.reach(height), PATIENCE_S)
+                async with asyncio.timeout(PATIENCE_S):
+                    await node.node.host.tip.reach(height)
 
     with served(vault, path, "--new-guard"), capture_logs() as lines:
         asyncio.run(play())
