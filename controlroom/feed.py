@@ -28,6 +28,7 @@ INSPECT_S = 5.0
 RETRY_S = 1.0
 DESCRIBED_BLOCKS = 240  # of the past; all later ones are asked for as they come
 DESCRIBE_PAUSE_S = 0.15  # between two blocks that are asked for: a busy chain is not asked for all
+LISTED_BLOCKS = 24
 KEPT_SAMPLES = 180
 PAGE = 100
 
@@ -154,8 +155,8 @@ class Feed:
         if block.transactions or self.caught_up:
             self._undescribed.append(block.height)
         heads = [n.status.height for n in self.nodes if n.status is not None and not n.error]
-        if not self.caught_up and heads and block.height >= max(heads) - 1:
-            self.caught_up = True
+        if heads and block.height >= max(heads) - 1:
+            self._arrive()
         if self.caught_up:
             self._touch()
 
@@ -199,7 +200,14 @@ class Feed:
         else:
             self.nodes[place] = NodeView(self.addresses[place], status, "", time.time())
             if status.height <= self.model.height:
-                self.caught_up = True
+                self._arrive()
+
+    def _arrive(self) -> None:
+        """What was read is the present. Of the blocks that a page lists also the empty ones are asked for, first of all."""
+        if not self.caught_up:
+            self.caught_up = True
+            listed = list(self.model.blocks)[-LISTED_BLOCKS:]
+            self._undescribed.extend(b.height for b in listed if not b.transactions)
 
     def _new_model(self) -> Model:
         model = Model()

@@ -176,6 +176,10 @@ class Desk:
         for one in model.people.participants.values():
             if low in (one.account, one.name.lower()) or (len(low) >= 3 and low in one.name.lower()):
                 hits.append(_hit("participant", one.name, f"participant/{one.account}"))
+        for account, roles in model.people.roles.items():
+            named = {role.lower() for role in roles} | {role.lower().replace("_", " ") for role in roles}
+            if roles and account not in model.people.participants and low in (account, *named):
+                hits.append(_hit("account", model.people.name(account), f"participant/{account}"))
         for meter in model.people.meters.values():
             if low == meter.code.lower():
                 hits.append(_hit("meter", meter.code, f"participant/{meter.account}"))
@@ -281,7 +285,7 @@ class Desk:
 
     def _item(self, item: Item) -> dict[str, Any]:
         name = self.room.model.people.name
-        facts = {k: name(v) if k in ("with", "brp", "debtor") else v for k, v in item.facts.items()}
+        facts = {k: name(v) if k in ("with", "brp", "debtor", "by", "signed_by") else v for k, v in item.facts.items()}
         label = name(item.label) if len(item.label) == 40 else item.label
         return {
             "label": label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +14,7 @@ from controlroom.grid import Grid
 from controlroom.model import Model
 
 Params = Mapping[str, str]
+ADDRESS = re.compile(r"[0-9a-f]{40}")
 View = dict[str, Any]
 """A view's answer: plain data for JSON. Energy in Wh, money in micros, prices in micros per kWh, times in Unix ms."""
 
@@ -71,9 +73,12 @@ def chosen_zone(model: Model, params: Params) -> str:
 
 
 def account_of(model: Model, params: Params) -> str:
-    """The account that is asked for, by address or name; "" where none is. Raises BadRequest for an unknown one."""
+    """The account that is asked for, by address or name; "" where none is. Raises BadRequest for an unknown name.
+
+    An address needs no registration: an operator, an issuer or a validator has money and certificates too.
+    """
     text = params.get("account", "").strip()
-    if not text or text in model.people.participants:
+    if not text or ADDRESS.fullmatch(text):
         return text
     found = [p.account for p in model.people.participants.values() if p.name == text]
     if len(found) == 1:

@@ -89,7 +89,7 @@ def build(services: Services, on_failure: Callable[[], None] = lambda: None) -> 
         Route("/api/verify", _guarded(_verify(services.notary)), methods=["POST"]),
         Route("/api/view/{name:path}", _guarded(_view(services.hub))),
         *(Route(path, _guarded(handler)) for path, handler in asked.items()),
-        WebSocketRoute("/live", _live(services.hub)),
+        WebSocketRoute("/live", live(services.hub)),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
@@ -275,7 +275,9 @@ def _verify(notary: Notary) -> Handler:
 # -- live
 
 
-def _live(hub: Hub) -> Callable[[WebSocket], Awaitable[None]]:
+def live(hub: Hub) -> Callable[[WebSocket], Awaitable[None]]:
+    """The handler of `/live`: a viewer sends what it watches, and is sent that whenever it changes."""
+
     async def handler(socket: WebSocket) -> None:
         origin = socket.headers.get("origin")
         foreign = origin is not None and origin.partition("://")[2] != socket.headers.get("host", "")
@@ -285,21 +287,28 @@ def _live(hub: Hub) -> Callable[[WebSocket], Awaitable[None]]:
         await socket.accept()
         viewer = Viewer(socket)
         hub.viewers.add(viewer)
-        sender = asyncio.create_task(hub.serve(viewer))
+        tasks = [asyncio.create_task(hub.serve(viewer)), asyncio.create_task(_listen(socket, hub, viewer))]
         try:
-            while not sender.done():
-                keys = json.loads(await socket.receive_text())
-                if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-                    break
-                hub.watch(viewer, keys)
-        except (WebSocketDisconnect, ValueError, RecursionError):
-            pass  # it went away, or speaks another language
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             hub.viewers.discard(viewer)
-            sender.cancel()
-            with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
-                await sender
-            with suppress(RuntimeError):
-                await socket.close()
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(WebSocketDisconnect, RuntimeError):  # most viewers leave without a word
+            await socket.close()
+        for failure in ended:
+            if isinstance(failure, Exception) and not isinstance(failure, WebSocketDisconnect):
+                raise failure  # a view that fails is our own bug: the page asks again, and the log has it
 
     return handler
+
+
+async def _listen(socket: WebSocket, hub: Hub, viewer: Viewer) -> None:
+    """Until the viewer goes away, or speaks another language."""
+    with suppress(WebSocketDisconnect, ValueError, RecursionError, KeyError):  # KeyError: bytes instead of text
+        while True:
+            keys = json.loads(await socket.receive_text())
+            if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+                return
+            hub.watch(viewer, keys)

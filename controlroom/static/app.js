@@ -16,16 +16,20 @@ let head = null;
 let turn = 0; // counts page changes, so that a module that arrives late is not shown
 
 const bar = playback(document.getElementById("playback"), go);
-const key = keyButton(document.getElementById("key"), document.getElementById("dialog"), () => show());
+const mine = document.getElementById("mine");
+const key = keyButton(document.getElementById("key"), document.getElementById("dialog"), (account) => { mine.hidden = !account; mine.href = link(`participant/${account}`); show(); });
 const context = { bar, go, key, head: () => head, link, running: () => Boolean(route?.query.slot) };
 
 function remembered(name) { try { return localStorage.getItem(name); } catch { return null; } }
 function remember(name, value) { try { localStorage.setItem(name, value); } catch { /* then it is forgotten at the next visit */ } }
 
+/** A part of an address; as it stands where it is none that a link of ours could have. */
+function plainly(text) { try { return decodeURIComponent(text); } catch { return text; } }
+
 /** #/market?day=2016-06-10&slot=1628400 */
 function read() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const parts = path.split("/").map(decodeURIComponent);
+  const parts = path.split("/").map(plainly);
   const name = PAGES.includes(parts[0]) ? parts[0] : "network";
   const asked = Object.fromEntries(new URLSearchParams(query ?? ""));
   if (asked.slot && !asked.day) asked.day = dayOf(Number(asked.slot));
@@ -81,14 +85,17 @@ function pulse(connected) {
 }
 
 function navigate() {
-  put(document.getElementById("pages"), PAGES.map((name) => h("a", { href: link(name), "aria-current": name === route.name ? "page" : null }, t(`page.${name}`))));
+  const pages = document.getElementById("pages");
+  put(pages, PAGES.map((name) => h("a", { href: link(name), "aria-current": name === route.name ? "page" : null }, t(`page.${name}`))));
+  const here = pages.querySelector("[aria-current]"); // on a telephone they stand in one line that scrolls
+  pages.scrollLeft = here.offsetLeft - (pages.clientWidth - here.offsetWidth) / 2;
 }
 
 function translate() {
   for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
   for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label", t(element.dataset.label));
   const dark = document.documentElement.dataset.theme === "dark";
-  put(document.getElementById("theme"), dark ? `☀ ${t("theme.light")}` : `☾ ${t("theme.dark")}`);
+  put(document.getElementById("theme"), dark ? "☀" : "☾", h("span", {}, ` ${t(dark ? "theme.light" : "theme.dark")}`));
   put(document.getElementById("foot"), t("foot"));
   key.words();
   bar.words();

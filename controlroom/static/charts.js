@@ -9,7 +9,8 @@
 import { h, s, download, put } from "./dom.js";
 import { t } from "./words.js";
 
-const WIDTH = 720, HEIGHT = 260, TOP = 24, BOTTOM = 30, LEFT = 62, RIGHT = 16, RIGHT_AXIS = 58;
+const HEIGHT = 260, NARROWEST = 300, WIDEST = 1100, TOP = 24, BOTTOM = 30, LEFT = 62, RIGHT = 16, RIGHT_AXIS = 58;
+const MARKED = 215; // room for the words at a mark
 const INHERITED = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "stroke-linecap", "paint-order", "font-size", "font-family", "font-weight", "text-anchor"];
 
 /** A chart in a card; `update` draws it anew. `name` becomes part of the names of files. */
@@ -18,19 +19,20 @@ export function chart(title, name, options = {}) {
   const holder = h("div.plot", { tabindex: "0", role: "img", "aria-label": title });
   const readout = h("span.unseen", { "aria-live": "polite" });
   const buttons = h("div.tools", {},
-    h("button.quiet", { type: "button", "data-export": "png", onclick: () => exportPicture(title, name, holder, spec) }, "PNG"),
-    h("button.quiet", { type: "button", "data-export": "csv", onclick: () => exportTable(name, spec) }, "CSV"));
+    h("button.quiet", { type: "button", "data-export": "png", onclick: () => { if (spec) exportPicture(title, name, holder, spec); } }, "PNG"),
+    h("button.quiet", { type: "button", "data-export": "csv", onclick: () => { if (spec) exportTable(name, spec); } }, "CSV"));
   const element = h("section.card.chart", { "aria-label": title, "data-chart": name }, h("div.head", {}, h("h2", {}, title), buttons), legend, holder, readout);
   const height = options.height ?? HEIGHT;
-  let spec = null, drawn = "", at = null, plan = null;
+  let spec = null, drawn = "", at = null, plan = null, width = 720;
 
   function update(next) {
+    const now = JSON.stringify(next) + holder.clientWidth;
     spec = next;
-    const now = JSON.stringify(next);
     if (now === drawn) return;
     drawn = now;
     if (at !== null && spec.labels && at >= spec.labels.length) at = null;
-    plan = spec.curves ? curves(spec, height) : slots(spec, height);
+    width = Math.max(NARROWEST, Math.min(WIDEST, holder.clientWidth || width));
+    plan = spec.curves ? curves(spec, width, height) : slots(spec, width, height);
     holder.replaceChildren(plan.svg);
     for (const button of buttons.querySelectorAll("button")) button.setAttribute("aria-label", t("chart.export", { title, format: button.textContent }));
     point(at, false);
@@ -47,7 +49,7 @@ export function chart(title, name, options = {}) {
 
   holder.addEventListener("pointermove", (event) => {
     const box = plan.svg.getBoundingClientRect();
-    point(plan.nearest(((event.clientX - box.left) * WIDTH) / box.width), false);
+    point(plan.nearest(((event.clientX - box.left) * width) / box.width), false);
   });
   holder.addEventListener("pointerleave", () => point(null, false));
   holder.addEventListener("blur", () => point(null, false));
@@ -61,22 +63,25 @@ export function chart(title, name, options = {}) {
     const to = event.key === "Home" ? 0 : event.key === "End" ? last : from + steps[event.key];
     point(Math.max(0, Math.min(last, to)), true);
   });
+  // Drawn as wide as there is room, so that what is written in it can be read on a telephone too.
+  new ResizeObserver(() => { if (spec) update(spec); }).observe(holder);
   return { element, update };
 }
 
 // --- over slots -------------------------------------------------------------------------------------------------------
 
-function slots(spec, height) {
+function slots(spec, width, height) {
   const { labels, series } = spec;
   const hasRight = series.some((one) => one.axis === "right");
-  const x0 = LEFT, x1 = WIDTH - (hasRight ? RIGHT_AXIS : RIGHT), y0 = height - BOTTOM, y1 = TOP;
+  const x0 = LEFT, x1 = width - (hasRight ? RIGHT_AXIS : RIGHT), y0 = height - BOTTOM, y1 = TOP;
   const step = (x1 - x0) / Math.max(labels.length, 1);
   const middle = (place) => x0 + step * (place + 0.5);
   const stacks = stacked(series, labels.length);
   const left = scale(bounds(series.filter((one) => one.axis !== "right"), stacks, spec.left), y0, y1, spec.left.whole);
   const right = hasRight ? scale(bounds(series.filter((one) => one.axis === "right"), null, spec.right), y0, y1, spec.right.whole) : null;
-  const svg = frame(height, left, right, spec, x0, x1);
-  const every = Math.max(1, Math.ceil(labels.length / 12));
+  const svg = frame(width, height, left, right, spec, x0, x1);
+  const longest = Math.max(0, ...labels.map((label) => String(label).length));
+  const every = Math.max(1, Math.ceil(labels.length / Math.min(12, Math.floor((x1 - x0) / (longest * 6.5 + 12)))));
   const even = labels.length > 24 ? Math.ceil(every / 4) * 4 : every;
   for (let place = 0; place < labels.length; place += even) {
     svg.append(s("text.tick", { x: (x0 + step * (place + (labels.length > 24 ? 0 : 0.5))).toFixed(1), y: height - 10, "text-anchor": "middle" }, String(labels[place])));
@@ -135,7 +140,7 @@ function bounds(series, stacks, axis) {
   let least = axis?.least ?? 0, most = axis?.most ?? 0;
   for (const one of series) if (one.kind !== "bar") for (const value of one.values) if (value !== null && value !== undefined) { least = Math.min(least, value); most = Math.max(most, value); }
   for (const row of stacks ?? []) for (const [, to] of row) { least = Math.min(least, to); most = Math.max(most, to); }
-  return [least, most];
+  return least === most ? [least, least + (axis?.empty ?? 1)] : [least, most];
 }
 
 function path(one, axis, middle, step, wanted) {
@@ -156,14 +161,14 @@ function path(one, axis, middle, step, wanted) {
 
 // --- curves -----------------------------------------------------------------------------------------------------------
 
-function curves(spec, height) {
-  const x0 = LEFT, x1 = WIDTH - RIGHT, y0 = height - BOTTOM, y1 = TOP;
+function curves(spec, width, height) {
+  const x0 = LEFT, x1 = width - RIGHT, y0 = height - BOTTOM, y1 = TOP;
   const all = spec.curves.flatMap((one) => one.points);
   const most = Math.max(spec.x.most ?? 1, ...all.map(([x]) => x), spec.mark?.x ?? 0);
-  const ticksX = nice(0, most, 8);
+  const ticksX = nice(0, most, Math.min(8, Math.floor((x1 - x0) / 60)));
   const xAt = (value) => x0 + ((x1 - x0) * value) / ticksX.most;
   const left = scale([0, Math.max(...all.map(([, y]) => y), spec.left.most ?? 0, 0)], y0, y1);
-  const svg = frame(height, left, null, spec, x0, x1);
+  const svg = frame(width, height, left, null, spec, x0, x1);
   for (const value of ticksX.values) svg.append(s("text.tick", { x: xAt(value).toFixed(1), y: height - 10, "text-anchor": "middle" }, spec.x.show(value)));
   svg.append(s("text.unit", { x: x1, y: y0 - 6, "text-anchor": "end" }, spec.x.unit));
   for (const one of spec.curves) {
@@ -174,9 +179,10 @@ function curves(spec, height) {
   }
   if (spec.mark) {
     const x = xAt(spec.mark.x), y = left.at(spec.mark.y);
+    const rightwards = x1 - x >= MARKED || x < MARKED;
     svg.append(s("line.cursor", { x1: x0, x2: x.toFixed(1), y1: y.toFixed(1), y2: y.toFixed(1) }), s("line.cursor", { x1: x.toFixed(1), x2: x.toFixed(1), y1: y.toFixed(1), y2: y0 }),
       s("circle.mark", { cx: x.toFixed(1), cy: y.toFixed(1), r: 5 }),
-      s("text.marked", { x: (x + (x > x1 - 220 ? -10 : 10)).toFixed(1), y: Math.max(y - 10, y1 + 10).toFixed(1), "text-anchor": x > x1 - 220 ? "end" : "start" }, spec.mark.text));
+      s("text.marked", { x: (rightwards ? Math.max(0, Math.min(x + 10, width - MARKED)) : x - 10).toFixed(1), y: Math.max(y - 10, y1 + 10).toFixed(1), "text-anchor": rightwards ? "start" : "end" }, spec.mark.text));
   }
   const cross = s("line.cross", { y1, y2: y0, visibility: "hidden" });
   svg.append(cross);
@@ -198,16 +204,16 @@ function curves(spec, height) {
 
 // --- axes -------------------------------------------------------------------------------------------------------------
 
-function frame(height, left, right, spec, x0, x1) {
-  const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, "aria-hidden": "true", preserveAspectRatio: "xMidYMid meet" });
+function frame(width, height, left, right, spec, x0, x1) {
+  const svg = s("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", preserveAspectRatio: "xMidYMid meet" });
   for (const value of left.ticks) {
     const y = left.at(value).toFixed(1);
     svg.append(s("line", { x1: x0, x2: x1, y1: y, y2: y, class: value === 0 ? "zero" : "rule" }), s("text.tick", { x: x0 - 7, y: (left.at(value) + 3.5).toFixed(1), "text-anchor": "end" }, spec.left.tick ? spec.left.tick(value) : String(value)));
   }
-  svg.append(s("text.unit", { x: x0 - 7, y: 10, "text-anchor": "end" }, spec.left.unit));
+  svg.append(s("text.unit", { x: 2, y: 10 }, spec.left.unit));
   if (right) {
     for (const value of right.ticks) svg.append(s("text.tick", { x: x1 + 7, y: (right.at(value) + 3.5).toFixed(1) }, spec.right.tick ? spec.right.tick(value) : String(value)));
-    svg.append(s("text.unit", { x: x1 + 7, y: 10 }, spec.right.unit));
+    svg.append(s("text.unit", { x: width - 2, y: 10, "text-anchor": "end" }, spec.right.unit));
   }
   return svg;
 }

@@ -3,7 +3,7 @@
 import { h, put, card } from "./dom.js";
 import { t, word, energy, money, price, short } from "./words.js";
 import { ask, tellServer } from "./live.js";
-import { labelOf } from "./playback.js";
+import { labelOf, dayOf, slotsOf } from "./playback.js";
 
 let state = { offered: false, keys: [], unlocked: null };
 const listeners = new Set();
@@ -13,7 +13,7 @@ export function keyButton(button, dialog, changed) {
     try { state = await ask("key"); } catch { state = { offered: false, keys: [], unlocked: null }; }
     words();
     for (const listener of [...listeners]) if (listener.element.isConnected) listener.refresh(); else listeners.delete(listener);
-    changed();
+    changed(state.unlocked?.account ?? null);
   }
 
   function words() {
@@ -27,7 +27,7 @@ export function keyButton(button, dialog, changed) {
 
   function open() {
     const fault = h("p.bad", { role: "alert" });
-    const name = h("select", { id: "keyname", required: true }, state.keys.map((one) => h("option", { value: one.name }, `${one.name} · ${short(one.account, 8)}${one.participant ? ` · ${t("key.participant")}` : ""}`)));
+    const name = h("select", { id: "keyname", required: true }, [...state.keys].sort((a, b) => b.participant - a.participant).map((one) => h("option", { value: one.name }, `${one.name} · ${short(one.account, 8)}${one.participant ? ` · ${t("key.participant")}` : ""}`)));
     const phrase = h("input", { id: "passphrase", type: "password", autocomplete: "off" });
     const send = h("button", { type: "submit" }, t("key.unlock"));
     put(dialog, h("form", { method: "dialog", onsubmit: async (event) => {
@@ -61,11 +61,12 @@ export function orderForm(key) {
   const told = h("ul.limits", { "aria-live": "polite" }), result = h("p", { role: "status" });
   const side = h("select", { id: "order-side", onchange: judge }, h("option", { value: "buy" }, t("side.buy")), h("option", { value: "sell" }, t("side.sell")));
   const zoneInput = h("input", { id: "order-zone", type: "text", maxlength: "64", required: true, onchange: () => { zoneOfForm = zoneInput.value; ask_(); } });
-  const slotInput = h("input", { id: "order-slot", type: "number", min: "0", required: true, onchange: () => { slot = Number(slotInput.value); ask_(); } });
+  const dayInput = h("input", { id: "order-day", type: "date", required: true, onchange: () => { const all = slotsOf(dayInput.value); if (all.length) { choose(all[Math.min(slotInput.selectedIndex, all.length - 1)] ?? all[0]); ask_(); } } });
+  const slotInput = h("select", { id: "order-slot", required: true, onchange: () => { slot = Number(slotInput.value); ask_(); } });
   const quantity = h("input", { id: "order-quantity", type: "number", min: "1", step: "1", required: true, oninput: judge });
   const limit = h("input", { id: "order-limit", type: "number", min: "0", step: "0.0001", required: true, oninput: judge });
   const send = h("button", { type: "submit" }, t("order.place"));
-  const form = h("form.fields", { onsubmit: submit }, field("order-side", t("col.side"), side), field("order-zone", t("market.zone"), zoneInput), field("order-slot", t("order.slot"), slotInput), field("order-quantity", t("order.quantity"), quantity), field("order-limit", t("order.limit"), limit), h("div.actions", {}, send));
+  const form = h("form.fields", { onsubmit: submit }, field("order-side", t("col.side"), side), field("order-zone", t("market.zone"), zoneInput), field("order-day", t("play.day"), dayInput), field("order-slot", t("col.slot"), slotInput), field("order-quantity", t("order.quantity"), quantity), field("order-limit", t("order.limit"), limit), h("div.actions", {}, send));
   const element = card(t("order.title"), h("p.note", {}, t("order.note")), form, told, result);
   element.id = "order-form";
   element.hidden = true;
@@ -75,10 +76,21 @@ export function orderForm(key) {
   function product(newZone, newSlot) {
     element.hidden = !key.unlocked();
     if (newZone === zone && newSlot === slot) return;
-    zone = newZone; slot = newSlot;
+    zone = newZone;
     zoneInput.value = zoneOfForm || zone || "feeder";
-    slotInput.value = slot ?? "";
+    choose(newSlot);
     if (key.unlocked()) ask_();
+  }
+
+  /** The slot's day, and all slots of that day to choose from: 92 or 100 where the clocks are put forward or back. */
+  function choose(next) {
+    slot = next;
+    const day = dayOf(slot);
+    if (dayInput.value !== day || !slotInput.options.length) {
+      dayInput.value = day;
+      put(slotInput, slotsOf(day).map((one) => h("option", { value: one }, labelOf(one))));
+    }
+    slotInput.value = String(slot);
   }
 
   async function ask_() {

@@ -36,12 +36,12 @@ export function playback(bar, go) {
   function build() {
     parts.day = h("select", { id: "day", "aria-label": t("play.day"), onchange: () => go({ day: parts.day.value, slot: "" }) }, days().map((one) => h("option", { value: one.day }, dayName(one.day))));
     parts.play = h("button", { type: "button", id: "play", onclick: play });
-    parts.back = h("button.quiet", { type: "button", "aria-label": t("play.back"), onclick: () => { stop(); step(-1); } }, "◀");
-    parts.next = h("button.quiet", { type: "button", "aria-label": t("play.next"), onclick: () => { stop(); step(1); } }, "▶");
+    parts.back = h("button.quiet", { type: "button", "aria-label": t("play.back"), onclick: () => { stop(); step(-1); } }, "‹");
+    parts.next = h("button.quiet", { type: "button", "aria-label": t("play.next"), onclick: () => { stop(); step(1); } }, "›");
     parts.range = h("input", { type: "range", id: "slot", "aria-label": t("play.slot"), oninput: () => { if (timer) stop(); go({ slot: Number(parts.range.value) }); } });
     parts.time = h("output", { for: "slot" });
-    parts.speed = h("select", { "aria-label": t("play.speed"), onchange: () => { speed = Number(parts.speed.value); if (timer) { stop(); play(); } } }, SPEEDS.map((one) => h("option", { value: one, selected: one === speed }, t("play.rate", { n: one }))));
-    parts.live = h("button.quiet", { type: "button", onclick: () => { stop(); go({ day: "", slot: "" }); } }, t("play.live"));
+    parts.speed = h("select", { id: "speed", "aria-label": t("play.speed"), onchange: () => { speed = Number(parts.speed.value); if (timer) { stop(); play(); } } }, SPEEDS.map((one) => h("option", { value: one, selected: one === speed }, t("play.rate", { n: one }))));
+    parts.live = h("button.quiet", { type: "button", id: "live", onclick: () => { stop(); go({ day: "", slot: "" }); } }, t("play.live"));
     put(bar, parts.day, parts.back, parts.play, parts.next, parts.range, parts.time, parts.speed, parts.live);
   }
 
@@ -58,7 +58,8 @@ export function playback(bar, go) {
     const text = labelOf(slot());
     parts.range.setAttribute("aria-valuetext", text);
     parts.time.textContent = text;
-    parts.play.textContent = timer ? `❚❚ ${t("play.pause")}` : `▶ ${t("play.play")}`;
+    put(parts.play, timer ? "❚❚" : "▶", h("span", {}, ` ${t(timer ? "play.pause" : "play.play")}`));
+    parts.play.setAttribute("aria-label", t(timer ? "play.pause" : "play.play"));
     parts.live.setAttribute("aria-pressed", String(!route.query.slot && !route.query.day));
   }
 
@@ -80,6 +81,16 @@ const dates = new Intl.DateTimeFormat("en-CA", { timeZone: "Europe/Berlin", year
 /** The local day of a slot as YYYY-MM-DD; "" for what is no slot. */
 export function dayOf(slot) {
   return Number.isInteger(slot) && slot >= 0 && slot <= 1e8 ? dates.format(slot * 900_000) : "";
+}
+
+/** The slot of something listed on the page of a day: with its own day where that is another. */
+export const slotOn = (day, one) => (one.day === day ? labelOf(one.slot) : `${one.day} ${labelOf(one.slot)}`);
+
+/** The slots that begin on the local day YYYY-MM-DD; none for what is no day. */
+export function slotsOf(day) {
+  const noon = Math.floor(Date.parse(`${day}T12:00:00Z`) / 900_000);
+  if (!Number.isInteger(noon)) return [];
+  return Array.from({ length: 160 }, (_, place) => noon - 80 + place).filter((slot) => dayOf(slot) === day);
 }
 
 /** From the slot's beginning to its end; where the clock shows a time twice, with the name of the zone's time. */

@@ -17,14 +17,15 @@ def certificates(room: Room, params: Params) -> View:
     chosen = chosen_day(model, params)
     slots = slots_of(chosen) if chosen is not None else range(0)
     newest = [origin.retirements[number] for number in sorted(origin.retirements, reverse=True)[:LISTED]]
+    until = model.days.get(chosen, slots.start) if chosen is not None else 0  # nothing is said of what is to come
     of_day = sorted((c for c in origin.certificates.values() if c.slot in slots), key=lambda c: -c.certificate_id)
     return {
         "day": chosen.isoformat() if chosen is not None else None,
         "first": slots.start,
         "labels": [slot_label(s) for s in slots],
-        "issued_wh": [origin.issued_wh.get(s, 0) for s in slots],
-        "traded_wh": [origin.traded_wh.get(s, 0) for s in slots],
-        "retired_wh": [origin.retired_wh.get(s, 0) for s in slots],
+        "issued_wh": [origin.issued_wh.get(s, 0) if s <= until else None for s in slots],
+        "traded_wh": [origin.traded_wh.get(s, 0) if s <= until else None for s in slots],
+        "retired_wh": [origin.retired_wh.get(s, 0) if s <= until else None for s in slots],
         "total_issued_wh": sum(origin.issued_wh.values()),
         "total_traded_wh": sum(origin.traded_wh.values()),
         "total_retired_wh": sum(origin.retired_wh.values()),

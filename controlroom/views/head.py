@@ -21,6 +21,7 @@ def head(room: Room, params: Params) -> View:
         "problem": feed.problem if not feed.caught_up or answering == 0 else "",
         "currency": room.currency,
         "newest": model.newest_day.isoformat() if model.newest_day is not None else None,
+        "next_slot": model.last_gate + 1 if model.last_gate is not None else None,
         "feeder": room.grid is not None,
         "days": [
             {"day": day.isoformat(), "first": slots_of(day).start, "slots": len(slots_of(day)), "last": last}

@@ -33,7 +33,7 @@ def day(room: Room, params: Params) -> View:
         "labels": [slot_label(s) for s in slots],
         "price": [p.price_micros_per_kwh if p else None for p in products],
         "volume_wh": [p.quantity_wh if p and p.cleared else None for p in products],
-        "orders": [len(p.orders) if p else 0 for p in products],
+        "orders": [len(p.orders) if p else None for p in products],
         "traded_wh": [sum(t.quantity_wh for t in model.trading.trades.get(s, [])) for s in slots],
         "turnover_micros": sum(t.amount_micros for s in slots for t in model.trading.trades.get(s, [])),
         "trades": sum(len(model.trading.trades.get(s, [])) for s in slots),

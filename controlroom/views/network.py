@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from controlroom.feed import NodeView, Sample
+from controlroom.feed import LISTED_BLOCKS, NodeView, Sample
 from controlroom.model import Block
 from controlroom.room import Params, Room, View
 
 SHOWN_BLOCKS = 120
-LISTED_BLOCKS = 24
 BEHIND_BLOCKS = 10
 RATE_S = 60
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlroom.clock import slot_label, slots_of
+from controlroom.clock import day_of, slot_label, slots_of
 from controlroom.energy import Settlement
 from controlroom.grid import Grid
-from controlroom.model import Model
+from controlroom.model import SLOT_MS, Model
 from controlroom.people import Meter
 from controlroom.room import Params, Room, View, account_of, chosen_day
 from controlroom.trading import Trade
@@ -19,7 +19,7 @@ LISTED_CERTIFICATES = 40
 
 
 def participants(room: Room, params: Params) -> View:
-    """Everybody with a line for the day, in the order of registration."""
+    """Everybody with a line for the day, in the order of registration, then who only has a role."""
     model = room.model
     chosen = chosen_day(model, params)
     slots = slots_of(chosen) if chosen is not None else range(0)
@@ -48,6 +48,11 @@ def participants(room: Room, params: Params) -> View:
                 ),
             }
             for p in listed
+        ]
+        + [
+            {"account": account, "name": model.people.name(account), "kinds": []}
+            for account, roles in sorted(model.people.roles.items())
+            if roles and account not in model.people.participants
         ],
     }
 
@@ -56,9 +61,10 @@ def participant(room: Room, params: Params) -> View:
     """One participant's day; without `account` the one that fed in most."""
     model = room.model
     account = account_of(model, params) or _most_export(model)
-    chosen = chosen_day(model, params)
-    if not account or chosen is None:
+    if not account:
         return {"account": None}
+    # Who registered on a young chain has a page before anybody traded: that of the day that the chain has now.
+    chosen = chosen_day(model, params) or day_of(model.time_ms // SLOT_MS)
     slots = slots_of(chosen)
     settled = [model.energy.settled.get(s, {}).get(account) for s in slots]
     orders = [o for o in model.trading.orders_of.get(account, []) if o.slot in slots]

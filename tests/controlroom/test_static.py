@@ -12,7 +12,7 @@ from controlroom.server import STATIC
 TEXTS: dict[str, dict[str, str]] = json.loads((STATIC / "translations.json").read_text(encoding="utf-8"))
 SCRIPTS = {file: file.read_text(encoding="utf-8") for file in sorted(STATIC.rglob("*.js"))}
 GROUPS = {
-    "page", "pulse", "side", "state", "direction", "way", "hit", "role", "kind", "order", "bill", "fact", "quality",
+    "page", "pulse", "side", "state", "direction", "way", "hit", "role", "kind", "order", "bill", "fact", "quality", "pricing",
     "proposal", "status", "error", "refusal", "fault",
 }  # fmt: skip
 """What the chain's own words are translated in; their keys are put together where they are used."""

@@ -4,7 +4,9 @@ import { h, put, card, figure, tile, table } from "../dom.js";
 import { t, word, count, energy, kwh, percent, money, price, moment, short } from "../words.js";
 import { chart } from "../charts.js";
 import { keyOf, ask, tellServer } from "../live.js";
-import { labelOf } from "../playback.js";
+import { labelOf, dayOf, slotOn } from "../playback.js";
+
+const FIRST = ["retirement_id", "quantity_wh", "owner", "beneficiary", "purpose", "certificate_id", "device", "technology", "location", "interval_start_s", "interval_end_s", "consumption_slot", "retired_ms"];
 
 export function create(main, context) {
   const tiles = h("div.tiles"), way = h("div"), listed = h("div"), retired = h("div"), verdict = h("div", { "aria-live": "polite", role: "status" });
@@ -29,15 +31,15 @@ export function create(main, context) {
       tile(t("certificates.share"), percent(data.total_issued_wh ? data.total_retired_wh / data.total_issued_wh : null, 1), t("certificates.sharenote")),
       tile(t("certificates.traded"), figure("certificates.traded", data.total_traded_wh, energy(data.total_traded_wh)), t("certificates.tradednote")),
       tile(t("certificates.ended"), figure("certificates.ended", data.total_ended_wh, energy(data.total_ended_wh)), t("certificates.endednote")));
-    const at = context.bar.place(), common = { over: t("col.slot"), labels: data.labels, cursor: at, until: context.running() ? at : null, left: { unit: "kWh", show: energy, tick: kwh, plain: (v) => (v / 1000).toFixed(3) } };
-    const running = (values) => { let sum = 0; return values.map((v) => (sum += v)); };
+    const at = context.bar.place(), common = { over: t("col.slot"), labels: data.labels, cursor: at, until: context.running() ? at : null, left: { unit: "kWh", show: energy, tick: kwh, plain: (v) => (v / 1000).toFixed(3), empty: 1000 } };
+    const running = (values) => { let sum = 0; return values.map((v) => (v === null ? null : (sum += v))); };
     const series = (values, kind) => [{ name: t("certificates.issued"), kind, tone: 3, values: values(data.issued_wh) }, { name: t("certificates.retired"), kind, tone: 1, values: values(data.retired_wh) }, { name: t("certificates.traded"), kind, tone: 4, values: values(data.traded_wh) }];
     flow.update({ ...common, series: series((v) => v, "step") });
     sums.update({ ...common, series: series(running, "line") });
     put(listed, table(t("certificates.listed"), [[t("col.certificate"), "num"], [t("col.device"), ""], [t("col.slot"), ""], [t("col.quantity"), "num"], [t("col.left"), "num"], [t("col.owner"), ""]],
       data.certificates.map((c) => [open(c.id), `${c.device} · ${word("kind", c.technology)}`, labelOf(c.slot), amount(c.quantity, c.unit), amount(c.left, c.unit), c.owner_name]), t("certificates.none")));
     put(retired, table(t("certificates.retirements"), [[t("col.retirement"), "num"], [t("col.certificate"), "num"], [t("col.slot"), ""], [t("col.quantity"), "num"], [t("col.beneficiary"), ""], [t("proof.file"), ""]],
-      data.retirements.map((r) => [count(r.id), open(r.certificate), labelOf(r.slot), amount(r.quantity, r.unit), r.beneficiary_name, proof(r.id)]), t("certificates.noretirements")));
+      data.retirements.map((r) => [count(r.id), open(r.certificate), slotOn(data.day, r), amount(r.quantity, r.unit), r.beneficiary_name, proof(r.id)]), t("certificates.noretirements")));
   }
 
   const amount = (quantity, unit) => (unit === "Wh" ? energy(quantity) : `${count(quantity)} ${unit}`);
@@ -84,10 +86,23 @@ export function create(main, context) {
   }
 
   function proved(found) {
-    const facts = Object.entries(found.event?.fields ?? { key: found.key });
+    const fields = Object.entries(found.event?.fields ?? { key: found.key });
+    const rank = ([key]) => { const place = FIRST.indexOf(key); return place < 0 ? FIRST.length : place; };
+    const facts = fields.sort((a, b) => rank(a) - rank(b));
     return [h("p.verdict.good", {}, h("b", {}, `✓ ${t("proof.good")}`), " ", t("proof.vouched", { height: count(found.header_height), time: moment(found.header_time_ms), n: found.signed_power, of: found.total_power, steps: found.steps })),
       h("p", {}, h("strong", {}, found.event ? `${found.event.contract}.${found.event.name}` : t("proof.state")), ` · ${t("proof.chain", { chain: found.chain_id })}`),
-      h("dl.facts", {}, facts.map(([key, value]) => h("div", {}, h("dt", {}, word("fact", key)), h("dd", {}, String(value)))))];
+      h("dl.facts", {}, facts.map(([key, value]) => h("div", {}, h("dt", {}, word("fact", key)), h("dd", {}, told(key, value, found.event?.fields))))) ];
+  }
+
+  /** A field of a proved event for people; what a program compares stands in the file. */
+  function told(key, value, fields) {
+    if (key === "quantity_wh") return amount(value, fields?.unit ?? "Wh");
+    if (key === "retired_ms") return moment(value);
+    if (key.startsWith("interval_")) return moment(value * 1000);
+    if (key === "consumption_slot") return value < 0 ? "–" : `${dayOf(value)} ${labelOf(value)}`;
+    if (key === "technology") return word("kind", value);
+    if (key.startsWith("unit_") || key.endsWith("_id")) return count(value);
+    return String(value);
   }
 
   return {

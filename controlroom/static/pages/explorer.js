@@ -16,14 +16,17 @@ export function create(main, context) {
   const txLink = (id) => link(`explorer/tx/${id}`, short(id, 12), id);
   const outcome = (ok, code) => (ok ? h("span.mark.filled", {}, t("tx.ok")) : h("span.mark.cancelled", {}, code));
 
+  /** "failed: why" after what was passed could not be put in force. */
+  const status = (text) => { const [kind, ...why] = text.split(": "); return [word("status", kind), ...why].join(": "); };
+
   function overview(data) {
     if (!data) return;
     put(blocks, table(t("explorer.blocks"), [[t("col.height"), "num"], [t("col.time"), ""], [t("col.transactions"), "num"], [t("col.events"), "num"], [t("col.id"), ""]],
       data.blocks.map((b) => [link(`explorer/block/${b.height}`, count(b.height)), timeOf(b.time_ms), count(b.transactions), count(b.events), h("code", { title: b.block_id }, short(b.block_id, 12))]), t("network.noblocks")));
     put(transactions, table(t("explorer.transactions"), [[t("col.id"), ""], [t("col.height"), "num"], [t("col.firstevent"), ""], [t("col.state"), ""]],
       data.transactions.map((x) => [txLink(x.tx_id), link(`explorer/block/${x.height}`, count(x.height)), x.what || "–", outcome(x.ok, x.code)]), t("explorer.notransactions")));
-    put(proposals, table(t("explorer.proposals"), [[t("col.number"), "num"], [t("col.kind"), ""], [t("col.subject"), ""], [t("col.proposer"), ""], [t("col.votes"), ""], [t("col.state"), ""]],
-      data.proposals.map((p) => [count(p.id), word("proposal", p.kind), h("small.mono", {}, Object.entries(p.subject).filter(([, v]) => v !== "").map(([k, v]) => `${k}: ${short(String(v), 24)}`).join(", ")), p.proposer, p.votes.map((v) => `${v.approve ? "✓" : "✕"} ${v.voter}`).join(", "), word("status", p.status)]), t("explorer.noproposals")));
+    put(proposals, table(t("explorer.proposals"), [[t("col.number"), "num"], [t("col.kind"), ""], [t("col.subject"), "long"], [t("col.proposer"), ""], [t("col.votes"), "long"], [t("col.state"), ""]],
+      data.proposals.map((p) => [count(p.id), word("proposal", p.kind), h("small.mono", {}, Object.entries(p.subject).filter(([, v]) => v !== "").map(([k, v]) => `${k}: ${short(String(v), 24)}`).join(", ")), p.proposer, p.votes.map((v) => `${v.approve ? "✓" : "✕"} ${v.voter}`).join(", "), status(p.status)]), t("explorer.noproposals")));
     put(parameters, h("dl.facts", {}, Object.entries(data.parameters).map(([name, value]) => h("div", {}, h("dt.mono", {}, name), h("dd", {}, count(value))))));
   }
 
@@ -49,7 +52,7 @@ export function create(main, context) {
     return card(t("explorer.transaction"),
       facts([[t("col.id"), h("code", {}, x.tx_id)], [t("col.state"), figure("tx.code", x.code, outcome(x.ok, x.code))], [t("col.height"), link(`explorer/block/${x.height}`, count(x.height))], [t("col.time"), moment(x.time_ms)], [t("explorer.sender"), x.sender ? link(`participant/${x.sender}`, x.sender_name, x.sender) : "–"], [t("col.gas"), figure("tx.gas", x.gas_used, count(x.gas_used))]]),
       h("h3", {}, t("explorer.calls", { n: x.call_count })), x.calls.map((c) => h("pre", { tabindex: "0" }, `${c.contract}.${c.function}(${c.args.map((a) => JSON.stringify(a)).join(", ")})`)),
-      h("h3", {}, t("explorer.events", { n: x.event_count })), table(t("col.events"), [[t("col.event"), ""], [t("col.fields"), ""]], x.events.map((e) => [`${e.contract}.${e.name}`, h("small.mono", {}, Object.entries(e.fields).map(([k, v]) => `${k}: ${typeof v === "object" ? JSON.stringify(v) : v}`).join(", "))]), t("explorer.noevents")));
+      h("h3", {}, t("explorer.events", { n: x.event_count })), table(t("col.events"), [[t("col.event"), ""], [t("col.fields"), "long"]], x.events.map((e) => [`${e.contract}.${e.name}`, h("small.mono", {}, Object.entries(e.fields).map(([k, v]) => `${k}: ${typeof v === "object" ? JSON.stringify(v) : v}`).join(", "))]), t("explorer.noevents")));
   }
 
   function contract(c) {

@@ -21,6 +21,7 @@ export function create(main, context) {
   let data = null, chosen = null;
 
   function draw() {
+    main.classList.toggle("bare", !data);
     if (!data) return;
     put(tiles,
       tile(t("energy.consumed"), figure("feeder.import", data.import_wh, energy(data.import_wh)), `${t("col.slot")} ${data.slot === null ? "–" : labelOf(data.slot)}`),

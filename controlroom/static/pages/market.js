@@ -24,9 +24,10 @@ export function create(main, context) {
   let day = null, slot = null;
 
   const euros = { unit: priceUnit(), show: price, tick: (v) => decimal(v / 1e6, 2), plain: (v) => (v / 1e6).toFixed(6) };
-  const hours = { unit: "kWh", show: energy, tick: kwh, plain: (v) => (v / 1000).toFixed(3) };
+  const hours = { unit: "kWh", show: energy, tick: kwh, plain: (v) => (v / 1000).toFixed(3), empty: 1000 };
 
   function drawDay() {
+    main.classList.toggle("bare", !day?.day);
     if (!day?.day) return;
     put(zone, day.zones.map((one) => h("option", { value: one, selected: one === day.zone }, one)));
     const place = slot && slot.slot >= day.first && slot.slot < day.first + day.slots ? slot.slot - day.first : null;
@@ -75,15 +76,15 @@ export function create(main, context) {
       slot.trades.map((r) => [r.buyer, r.seller, energy(r.quantity_wh), exact(r.price), exact(r.amount_micros), h("a", { href: context.link(`explorer/tx/${r.tx_id}`) }, short(r.tx_id, 8))]), t("market.notrades")));
     put(groups, h("p.note", {}, t("market.groupnote", { n: slot.groups.length, of: slot.group_count })), table(t("market.groups"), [[t("col.brp"), ""], [t("col.members"), "num"], [t("col.imbalance"), "num"], [t("col.direction"), ""], [`${t("col.amount")} (${moneyUnit()})`, "num"]],
       slot.groups.map((g) => [g.name, count(g.members), energy(g.imbalance_wh), t(`direction.${g.imbalance_wh > 0 ? "long" : g.imbalance_wh < 0 ? "short" : "balanced"}`), exactSigned(g.amount_micros)]), t("market.nogroups")));
-    form.product(slot.zone, slot.slot);
+    form.product(slot.zone, context.running() ? slot.slot : context.head()?.next_slot ?? slot.slot);
   }
 
   return {
     route: (route) => {
       const query = { day: route.query.day, slot: route.query.slot, zone: route.query.zone };
       return new Map([
-        [keyOf("market/day", { day: query.day, zone: query.zone }), (data) => { day = data; drawDay(); drawSlot(); }],
-        [keyOf("market/slot", query), (data, error) => { slot = data; if (error) put(tiles, h("p.empty", {}, t("market.nothing"))); drawSlot(); drawDay(); }],
+        [keyOf("market/day", { day: query.day, zone: query.zone }), (data) => { day = data; if (data) { drawDay(); drawSlot(); } }],
+        [keyOf("market/slot", query), (data, error) => { slot = data; drawSlot(); if (error) put(tiles, h("p.empty", {}, t("market.nothing"))); else drawDay(); }],
       ]);
     },
   };

@@ -23,7 +23,7 @@ export function create(main, context) {
       tile(t("network.height"), figure("network.height", data.height, count(data.height)), t("network.at", { time: timeOf(data.time_ms) })),
       tile(t("network.transactions"), figure("network.transactions", data.transactions, count(data.transactions)), t("network.since")),
       tile(t("network.rate"), figure("network.rate", data.per_second, `${decimal(data.per_second)} ${t("unit.tps")}`), t("network.minute")),
-      tile(t("network.blocktime"), figure("network.blocktime", data.block_ms, milliseconds(data.block_ms)), t("network.busy")),
+      tile(t("network.blocktime"), figure("network.blocktime", data.block_ms, milliseconds(data.block_ms || null)), t("network.busy")),
       agreement(data));
     put(nodes, data.nodes.map(node));
     charts(data);
