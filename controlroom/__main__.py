@@ -20,7 +20,7 @@ from controlroom.room import Room, Tariffs
 from controlroom.server import Services, build
 from controlroom.views import LIVELY, VIEWS
 from gridbft import Client, Wallet
-from gridbft.errors import VerificationError
+from gridbft.errors import ClientError, VerificationError
 from gridbft.requests import Limits
 from gridbft.tls import Tls
 from gridbft.verify import Trust
@@ -31,28 +31,12 @@ LIMITS = Limits(request_s=3.0, reconnect_s=10.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        genesis = _genesis(options.genesis)
-        grid = load_grid(options.feeder) if options.feeder is not None else None
-        tls = Tls.of_genesis(genesis) if options.tls and genesis is not None else None
-    except (GridError, OSError, UnicodeDecodeError, ValueError, VerificationError) as error:
+        services = assemble(options)
+    except (ClientError, GridError, OSError, UnicodeDecodeError, ValueError, VerificationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.tls and tls is None:
-        parser.error("--tls needs --genesis: the certificates of the nodes stand in it")
-    tariffs = Tariffs(*options.tariffs) if options.tariffs else None
-
-    def connect(addresses: Sequence[str], wallet: Wallet | None = None) -> Client:
-        return Client(list(addresses), wallet, limits=LIMITS, tls=tls)
-
-    feed = Feed(options.nodes, connect, granted_roles(genesis))
-    currency = str(json.loads(genesis).get("currency", "")) if genesis is not None else ""
-    room = Room(feed, grid, tariffs, currency)
-    keyring = Keyring(options.keys) if options.keys is not None else None
-    owner = Owner(room, keyring, lambda wallet: connect(options.nodes, wallet))
-    services = Services(room, owner, Notary(room, genesis, tls), Desk(room), Hub(room, VIEWS, LIVELY))
     config = uvicorn.Config(
         build(services, lambda: stop()),
         host=options.host,
@@ -71,6 +55,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     server.run()
     return 0 if server.started else 1
+
+
+def assemble(options: argparse.Namespace) -> Services:
+    """What the command line asks for. Raises ClientError, GridError, OSError, UnicodeDecodeError, ValueError, VerificationError."""
+    genesis = _genesis(options.genesis)
+    tls = _tls(options, genesis)
+    grid = load_grid(options.feeder) if options.feeder is not None else None
+    tariffs = Tariffs(*options.tariffs) if options.tariffs else None
+
+    def connect(addresses: Sequence[str], wallet: Wallet | None = None) -> Client:
+        return Client(list(addresses), wallet, limits=LIMITS, tls=tls)
+
+    feed = Feed(options.nodes, connect, granted_roles(genesis))
+    currency = str(json.loads(genesis).get("currency", "")) if genesis is not None else ""
+    room = Room(feed, grid, tariffs, currency)
+    keyring = Keyring(options.keys) if options.keys is not None else None
+    owner = Owner(room, keyring, lambda wallet: connect(options.nodes, wallet))
+    return Services(room, owner, Notary(room, genesis, tls), Desk(room), Hub(room, VIEWS, LIVELY))
+
+
+def _tls(options: argparse.Namespace, genesis: str | None) -> Tls | None:
+    """As the command line of `gridbft` has it: the members' own certificates, or those of a CA."""
+    if not (options.tls or options.tls_ca or options.tls_cert):
+        return None
+    if options.tls_ca is not None:
+        return Tls.load(options.tls_ca, options.tls_cert, options.tls_key)
+    if genesis is None:
+        raise ValueError("--tls needs to know the members' certificates: give --genesis FILE, or --tls-ca FILE")
+    return Tls.of_genesis(genesis, options.tls_cert, options.tls_key)
 
 
 def _genesis(file: Path | None) -> str | None:
@@ -107,7 +120,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--genesis", type=Path, metavar="FILE", help="genesis file, to make and check proofs")
     parser.add_argument("--feeder", type=Path, metavar="DIR", help="folder with lines.csv, transformer.csv, meters.csv")
     parser.add_argument("--keys", type=Path, metavar="DIR", help="key files that a viewer on this machine may unlock")
-    parser.add_argument("--tls", action="store_true", help="the nodes' client ports speak TLS (needs --genesis)")
+    tls = parser.add_argument_group("where the nodes' client ports speak TLS")
+    tls.add_argument("--tls", action="store_true", help="believe the certificates that the genesis pins")
+    tls.add_argument("--tls-ca", type=Path, metavar="FILE", help="believe these CAs (PEM) instead; implies --tls")
+    tls.add_argument(
+        "--tls-cert", type=Path, metavar="FILE", help="certificate (PEM) for nodes that let in who they know"
+    )
+    tls.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
     parser.add_argument(
         "--tariffs",
         type=_tariffs,
