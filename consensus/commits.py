@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from consensus.signbytes import vote_sign_bytes
 from consensus.state import MAX_ROUND
 from consensus.types import (
+    ABSENT,
+    COMMIT,
+    NIL,
+    PRECOMMIT,
     BlockId,
     Commit,
     CommitEntry,
-    CommitStatus,
     Height,
     Validator,
+    ValidatorId,
     ValidatorSet,
     Vote,
-    VoteKind,
 )
+
+NOBODY = ValidatorId(b"")
 
 Verify = Callable[[bytes, bytes, bytes], bool]  # public key, message, signature
 
@@ -46,13 +51,26 @@ def verify_commit(
         error = _wrong_entry(index, entry, validator)
         if error is not None:
             return error
-        power += validator.power if entry.status == CommitStatus.COMMIT else 0
+        power += validator.power if entry.status == COMMIT else 0
     if not validators.is_quorum(power):
         return CommitError("NO_QUORUM", f"{power} of {validators.total_power} power committed")
-    for vote in commit_votes(commit):
-        member = validators.validators[validators.index[vote.validator]]
-        if not verify(member.public_key, vote_sign_bytes(chain_id, vote), vote.signature):
-            return CommitError("BAD_SIGNATURE", f"the precommit of {vote.validator.hex()} is not signed by it")
+    return _wrong_signature(commit, chain_id, validators, verify)
+
+
+def _wrong_signature(commit: Commit, chain_id: str, validators: ValidatorSet, verify: Verify) -> CommitError | None:
+    """A signature does not cover its signer's name, so all who said the same signed the same bytes: two messages in all."""
+    height, round_ = commit.height, commit.round
+    signed = {
+        NIL: vote_sign_bytes(chain_id, Vote(PRECOMMIT, height, round_, None, NOBODY)),
+        COMMIT: vote_sign_bytes(chain_id, Vote(PRECOMMIT, height, round_, commit.block_id, NOBODY)),
+    }
+    for entry in commit.entries:
+        message = signed.get(entry.status)
+        if message is None:
+            continue
+        member = validators.validators[validators.index[entry.validator]]
+        if not verify(member.public_key, message, entry.signature):
+            return CommitError("BAD_SIGNATURE", f"the precommit of {entry.validator.hex()} is not signed by it")
     return None
 
 
@@ -60,15 +78,15 @@ def commit_votes(commit: Commit) -> tuple[Vote, ...]:
     """The signed precommits that a commit holds: for its block, or for nil."""
     return tuple(
         Vote(
-            VoteKind.PRECOMMIT,
+            PRECOMMIT,
             commit.height,
             commit.round,
-            commit.block_id if entry.status == CommitStatus.COMMIT else None,
+            commit.block_id if entry.status == COMMIT else None,
             entry.validator,
             entry.signature,
         )
         for entry in commit.entries
-        if entry.status in (CommitStatus.COMMIT, CommitStatus.NIL)
+        if entry.status == COMMIT or entry.status == NIL
     )
 
 
@@ -87,13 +105,13 @@ def _wrong_subject(commit: Commit, validators: ValidatorSet, height: Height, blo
 def _wrong_entry(index: int, entry: CommitEntry, validator: Validator) -> CommitError | None:
     if entry.validator != validator.id:
         return CommitError("WRONG_VALIDATOR", f"entry {index} is of {entry.validator.hex()}, not {validator.id.hex()}")
-    match entry.status:
-        case CommitStatus.ABSENT:
-            if entry.signature:
-                return CommitError("ABSENT_SIGNED", f"entry {index} is absent and carries a signature")
-        case CommitStatus.NIL | CommitStatus.COMMIT:
-            if not entry.signature:
-                return CommitError("UNSIGNED", f"entry {index} says {entry.status.name} without a signature")
-        case _:
-            return CommitError("BAD_STATUS", f"entry {index} has status {entry.status!r}")
-    return None
+    status = entry.status
+    if status == ABSENT:
+        return (
+            CommitError("ABSENT_SIGNED", f"entry {index} is absent and carries a signature")
+            if entry.signature
+            else None
+        )
+    if status != NIL and status != COMMIT:
+        return CommitError("BAD_STATUS", f"entry {index} has status {status!r}")
+    return None if entry.signature else CommitError("UNSIGNED", f"entry {index} says {status.name} without a signature")

@@ -14,24 +14,26 @@ from consensus.state import (
     replace,
 )
 from consensus.tally import Tally
-from consensus.types import NO_ROUND, BlockId, Proposal, Round, Vote, VoteKind
+from consensus.types import NO_ROUND, PRECOMMIT, PREVOTE, BlockId, Proposal, Round, Vote, VoteKind
 
 Counted = tuple[State, tuple[Effect, ...]]
 
 
 def count_vote(state: State, vote: Vote) -> Counted:
     """Adds a vote of a known validator for a round we keep. A second vote for another value is evidence, not a vote."""
-    index = state.validators.index.get(vote.validator)
-    if index is None or vote.height != state.height or vote.kind not in (VoteKind.PREVOTE, VoteKind.PRECOMMIT):
+    setup, round_, kind = state.setup, vote.round, vote.kind
+    validators = setup.validators
+    index = validators.index.get(vote.validator)
+    if index is None or vote.height != setup.height or (kind != PREVOTE and kind != PRECOMMIT):
         return state, ()
-    first = state.at(vote.round).tally(vote.kind).votes[index]
+    first = state.at(round_).tally(kind).votes[index]
     if first is not None:
         return (state, ()) if first.block_id == vote.block_id else conflicting_vote(state, index, first, vote)
-    room = make_room(state, index, vote.round)
+    room = make_room(state, index, round_)
     if room is None:
         return state, ()
-    tally = room.at(vote.round).tally(vote.kind).add(index, vote, room.validators.validators[index].power)
-    return _with_tally(room, vote.round, vote.kind, tally), ()
+    tally = room.at(round_).tally(kind).add(index, vote, validators.validators[index].power)
+    return _with_tally(room, round_, kind, tally), ()
 
 
 def conflicting_vote(state: State, index: int, first: Vote, second: Vote) -> Counted:
@@ -43,7 +45,7 @@ def conflicting_vote(state: State, index: int, first: Vote, second: Vote) -> Cou
         state = _with_tally(state, second.round, second.kind, tally.caught(index))
     seen = state.current.proposal
     claimed = seen is not None and (second.round, second.block_id) == (seen.proposal.pol_round, seen.proposal.block_id)
-    if claimed and second.kind == VoteKind.PREVOTE and index not in state.proof_extra:
+    if claimed and second.kind == PREVOTE and index not in state.proof_extra:
         state = replace(state, proof_extra={**state.proof_extra, index: second})
     return state, effects
 
@@ -60,7 +62,7 @@ def count_proposal(state: State, proposal: Proposal, timely: bool) -> Counted:
     room = make_room(state, state.validators.index[proposal.proposer], round_)
     if room is None:
         return state, ()
-    return _with_round(room, round_, replace(room.at(round_), proposal=SeenProposal(proposal, timely))), ()
+    return room.with_round(round_, replace(room.at(round_), proposal=SeenProposal(proposal, timely))), ()
 
 
 def conflicting_proposal(state: State, kept: RoundState, first: SeenProposal, second: Proposal) -> Counted:
@@ -68,7 +70,7 @@ def conflicting_proposal(state: State, kept: RoundState, first: SeenProposal, se
     if same or first.doubled:
         return state, ()
     caught = replace(kept, proposal=replace(first, doubled=True))
-    return _with_round(state, second.round, caught), (Equivocation(first.proposal, second),)
+    return state.with_round(second.round, caught), (Equivocation(first.proposal, second),)
 
 
 def count_verdict(state: State, block_id: BlockId, valid: bool) -> State:
@@ -131,15 +133,11 @@ def _forget(state: State, index: int, round_: Round) -> State:
     )
     if left.proposal is None and not left.prevotes.held and not left.precommits.held:
         return replace(state, rounds={r: other for r, other in state.rounds.items() if r != round_})
-    return _with_round(state, round_, left)
+    return state.with_round(round_, left)
 
 
 def _with_tally(state: State, round_: Round, kind: VoteKind, tally: Tally) -> State:
     kept = state.at(round_)
-    if kind == VoteKind.PREVOTE:
-        return _with_round(state, round_, RoundState(kept.proposal, tally, kept.precommits))
-    return _with_round(state, round_, RoundState(kept.proposal, kept.prevotes, tally))
-
-
-def _with_round(state: State, round_: Round, kept: RoundState) -> State:
-    return replace(state, rounds={**state.rounds, round_: kept})
+    if kind == PREVOTE:
+        return state.with_round(round_, RoundState(kept.proposal, tally, kept.precommits))
+    return state.with_round(round_, RoundState(kept.proposal, kept.prevotes, tally))

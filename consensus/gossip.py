@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from consensus.rules import proven, quorum_value
 from consensus.state import State, Step
-from consensus.types import NO_ROUND, BlockId, Height, Proposal, Round, Vote, VoteKind
+from consensus.types import NO_ROUND, PRECOMMIT, PREVOTE, BlockId, Height, Proposal, Round, Vote, VoteKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ def standpoint(state: State) -> Standpoint:
         height=state.height,
         round=state.round,
         step=state.step,
-        prevotes=votes_held(state, state.round, VoteKind.PREVOTE),
-        precommits=votes_held(state, state.round, VoteKind.PRECOMMIT),
+        prevotes=votes_held(state, state.round, PREVOTE),
+        precommits=votes_held(state, state.round, PRECOMMIT),
         has_proposal=has_proposal,
         pol_round=pol_round,
         pol_prevotes=pol_prevotes,

@@ -12,7 +12,7 @@ from consensus import rules
 from consensus.counting import count_proposal, count_verdict, count_vote
 from consensus.effects import Effect
 from consensus.events import Begin, BlockChecked, Event, ProposalSeen, TimerFired, ValueBuilt, VoteSeen
-from consensus.state import State, Step, new_height
+from consensus.state import AT_DECIDED, AT_NEW, AT_PREVOTE, AT_PROPOSE, State, Step, new_height
 from consensus.timeouts import TimerKind
 from consensus.types import BlockId, Commit, Round, Vote
 
@@ -23,7 +23,7 @@ Transition = tuple[State, tuple[Effect, ...]]
 
 def step(state: State, event: Event) -> Transition:
     """The next state and the effects, which must happen in their order. Total: whatever comes in, nothing raises."""
-    if state.step is Step.DECIDED:
+    if state.step is AT_DECIDED:
         return _after_decision(state, event)
     match event:
         case VoteSeen(vote):
@@ -77,7 +77,7 @@ def on_value(state: State, built: ValueBuilt) -> Transition:
 
 
 def on_begin(state: State) -> Transition:
-    if state.step is not Step.NEW:
+    if state.step is not AT_NEW:
         return state, ()
     return settle(*rules.l11_start_round(state, state.setup.first_round), ())
 
@@ -91,19 +91,21 @@ def settle(state: State, effects: tuple[Effect, ...], touched: Iterable[Round]) 
 
 
 def _next(state: State, touched: Iterable[Round]) -> Transition | None:
-    """The first rule that applies. Deciding goes first; agreeing goes before waiting, so that no needless timer starts."""
-    if state.step is Step.DECIDED:
+    """The first rule that applies. Deciding goes first; agreeing goes before waiting, so that no needless timer starts. A rule
+    checks its own step too: leaving out those of other steps changes nothing, and this is asked at every message."""
+    at = state.step
+    if at is AT_DECIDED:
         return None
-    return (
-        rules.l49_decide(state, touched)
-        or rules.l55_higher_round(state)
-        or rules.l22_fresh_proposal(state)
-        or rules.l28_proven_proposal(state)
-        or rules.l36_prevote_quorum(state)
-        or rules.l44_nil_prevotes(state)
-        or rules.l34_any_prevotes(state)
-        or rules.l47_any_precommits(state)
-    )
+    outcome = rules.l49_decide(state, touched) or rules.l55_higher_round(state)
+    if outcome is not None or at is AT_NEW:
+        return outcome
+    if at is AT_PROPOSE:
+        outcome = rules.l22_fresh_proposal(state) or rules.l28_proven_proposal(state)
+    elif at is AT_PREVOTE:
+        outcome = rules.l36_prevote_quorum(state) or rules.l44_nil_prevotes(state) or rules.l34_any_prevotes(state)
+    else:
+        outcome = rules.l36_prevote_quorum(state)
+    return outcome or rules.l47_any_precommits(state)
 
 
 def fullest_commit(state: State) -> Commit:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from consensus.types import Commit, CommitStatus, Height, Round, ValidatorId, ValidatorSet
+from consensus.types import COMMIT, NIL, Commit, Height, Round, ValidatorId, ValidatorSet
 
 MAX_BENCH_EXPONENT = 10  # a bench lasts 1,024 heights at most
 MAX_MISSES = 2**32 - 1
@@ -66,7 +66,7 @@ def benched(standings: Standings) -> frozenset[ValidatorId]:
 
 def signers(commit: Commit) -> frozenset[ValidatorId]:
     """Who was there: every validator with a signature in the commit, for the block or for nil."""
-    return frozenset(e.validator for e in commit.entries if e.status in (CommitStatus.NIL, CommitStatus.COMMIT))
+    return frozenset(e.validator for e in commit.entries if e.status == COMMIT or e.status == NIL)
 
 
 def advance(

@@ -11,15 +11,19 @@ from collections.abc import Iterable
 from consensus.counting import kept_rounds
 from consensus.effects import BuildValue, Decide, Effect, PersistLock, RoundEntered, SignProposal, SignVote, StartTimer
 from consensus.lock import Lock, LockRecord
-from consensus.state import MAX_ROUND, State, Step, replace
+from consensus.state import AT_DECIDED, AT_NEW, AT_PRECOMMIT, AT_PREVOTE, AT_PROPOSE, MAX_ROUND, State, replace
 from consensus.tally import Tally, Value
 from consensus.timeouts import TimerKind
 from consensus.types import (
+    ABSENT,
+    COMMIT,
+    NIL,
     NO_ROUND,
+    PRECOMMIT,
+    PREVOTE,
     BlockId,
     Commit,
     CommitEntry,
-    CommitStatus,
     Proposal,
     Round,
     ValidatorSet,
@@ -85,7 +89,7 @@ def l11_start_round(state: State, round_: Round) -> Transition:
     state = replace(
         state,
         round=round_,
-        step=Step.PROPOSE,
+        step=AT_PROPOSE,
         rounds=kept_rounds(state, round_),
         ahead={i: left for i, rs in state.ahead.items() if (left := tuple(r for r in rs if r > round_))},
         proof_extra={},
@@ -122,7 +126,7 @@ def l18_value_built(state: State, block_id: BlockId) -> Transition:
 def l22_fresh_proposal(state: State) -> Transition | None:
     """L22-L27: a proposal without proof is prevoted if it is acceptable, else nil."""
     seen = state.current.proposal
-    if state.step is not Step.PROPOSE or seen is None or seen.proposal.pol_round != NO_ROUND:
+    if state.step is not AT_PROPOSE or seen is None or seen.proposal.pol_round != NO_ROUND:
         return None
     block_id = seen.proposal.block_id
     if block_id not in state.verdicts:
@@ -133,7 +137,7 @@ def l22_fresh_proposal(state: State) -> Transition | None:
 def l28_proven_proposal(state: State) -> Transition | None:
     """L28-L33: a proposal with a proof of lock is judged once the proof is complete."""
     seen = state.current.proposal
-    if state.step is not Step.PROPOSE or seen is None or seen.proposal.pol_round == NO_ROUND:
+    if state.step is not AT_PROPOSE or seen is None or seen.proposal.pol_round == NO_ROUND:
         return None
     proposal = seen.proposal
     if proposal.block_id not in state.verdicts or not proven(state, proposal):
@@ -143,7 +147,7 @@ def l28_proven_proposal(state: State) -> Transition | None:
 
 def l34_any_prevotes(state: State) -> Transition | None:
     """L34-L35: a quorum prevoted without agreeing yet: wait a while for the rest, once."""
-    if state.step is not Step.PREVOTE or state.prevote_timer:
+    if state.step is not AT_PREVOTE or state.prevote_timer:
         return None
     if not quorum(state.validators, state.current.prevotes.power):
         return None
@@ -152,15 +156,15 @@ def l34_any_prevotes(state: State) -> Transition | None:
 
 def l36_prevote_quorum(state: State) -> Transition | None:
     """L36-L43: a quorum prevoted a valid block: lock it and precommit, or, too late for that, remember it."""
-    if state.step not in (Step.PREVOTE, Step.PRECOMMIT):
+    if state.step not in (AT_PREVOTE, AT_PRECOMMIT):
         return None
     known = state.valid is not None and state.valid.round == state.round
-    if state.step is Step.PRECOMMIT and known:
+    if state.step is AT_PRECOMMIT and known:
         return None
     block_id = quorum_value(state, state.current.prevotes)
     if block_id is None or not state.verdicts.get(block_id, False):
         return None
-    return lock(state, block_id) if state.step is Step.PREVOTE else remember(state, block_id)
+    return lock(state, block_id) if state.step is AT_PREVOTE else remember(state, block_id)
 
 
 def lock(state: State, block_id: BlockId) -> Transition:
@@ -188,14 +192,14 @@ def persist_lock(state: State) -> tuple[Effect, ...]:
 def l44_nil_prevotes(state: State) -> Transition | None:
     """L44-L46: a quorum prevoted nil: nothing will be locked in this round."""
     nils = state.current.prevotes.power_for(None)
-    if state.step is not Step.PREVOTE or not quorum(state.validators, nils):
+    if state.step is not AT_PREVOTE or not quorum(state.validators, nils):
         return None
     return precommit(state, None)
 
 
 def l47_any_precommits(state: State) -> Transition | None:
     """L47-L48: a quorum precommitted without agreeing yet: wait a while for the rest, once."""
-    if state.step is Step.NEW or state.precommit_timer:
+    if state.step is AT_NEW or state.precommit_timer:
         return None
     if not quorum(state.validators, state.current.precommits.power):
         return None
@@ -208,7 +212,7 @@ def l49_decide(state: State, touched: Iterable[Round]) -> Transition | None:
         block_id = quorum_value(state, state.at(round_).precommits)
         if block_id is not None and state.verdicts.get(block_id, False):
             commit = commit_of(state, round_, block_id)
-            return replace(state, step=Step.DECIDED, decided=commit, building=False), (Decide(commit),)
+            return replace(state, step=AT_DECIDED, decided=commit, building=False), (Decide(commit),)
     return None
 
 
@@ -229,17 +233,17 @@ def l55_higher_round(state: State) -> Transition | None:
 
 def l57_propose_timeout(state: State) -> Transition | None:
     """L57-L60: no proposal that we could judge came in time."""
-    return prevote(state, None) if state.step is Step.PROPOSE else None
+    return prevote(state, None) if state.step is AT_PROPOSE else None
 
 
 def l61_prevote_timeout(state: State) -> Transition | None:
     """L61-L64: the prevotes did not agree in time."""
-    return precommit(state, None) if state.step is Step.PREVOTE else None
+    return precommit(state, None) if state.step is AT_PREVOTE else None
 
 
 def l65_precommit_timeout(state: State) -> Transition | None:
     """L65-L67: the round failed: the next one."""
-    if state.step is Step.NEW or state.round >= MAX_ROUND:
+    if state.step is AT_NEW or state.round >= MAX_ROUND:
         return None
     return l11_start_round(state, Round(state.round + 1))
 
@@ -248,11 +252,11 @@ def l65_precommit_timeout(state: State) -> Transition | None:
 
 
 def prevote(state: State, value: Value) -> Transition:
-    return replace(state, step=Step.PREVOTE, building=False), cast(state, VoteKind.PREVOTE, value)
+    return replace(state, step=AT_PREVOTE, building=False), cast(state, PREVOTE, value)
 
 
 def precommit(state: State, value: Value) -> Transition:
-    return replace(state, step=Step.PRECOMMIT), cast(state, VoteKind.PRECOMMIT, value)
+    return replace(state, step=AT_PRECOMMIT), cast(state, PRECOMMIT, value)
 
 
 def cast(state: State, kind: VoteKind, value: Value) -> tuple[Effect, ...]:
@@ -272,9 +276,9 @@ def commit_of(state: State, round_: Round, block_id: BlockId) -> Commit:
     precommits = state.at(round_).precommits
     entries = []
     for validator, vote in zip(state.validators.validators, precommits.votes, strict=True):
-        if vote is None or vote.block_id not in (None, block_id):
-            entries.append(CommitEntry(CommitStatus.ABSENT, validator.id))
+        if vote is None or (vote.block_id is not None and vote.block_id != block_id):
+            entries.append(CommitEntry(ABSENT, validator.id))
         else:
-            status = CommitStatus.NIL if vote.block_id is None else CommitStatus.COMMIT
+            status = NIL if vote.block_id is None else COMMIT
             entries.append(CommitEntry(status, validator.id, vote.signature))
     return Commit(state.height, round_, block_id, tuple(entries))

@@ -13,6 +13,7 @@ from consensus.tally import Tally
 from consensus.timeouts import Timeouts
 from consensus.types import (
     NO_ROUND,
+    PREVOTE,
     BlockId,
     Commit,
     Height,
@@ -54,6 +55,10 @@ class Step(IntEnum):
     DECIDED = 4
 
 
+AT_NEW, AT_PROPOSE, AT_PREVOTE, AT_PRECOMMIT, AT_DECIDED = Step
+"""For what runs at every message, as in `consensus.types`."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeenProposal:
     proposal: Proposal
@@ -70,7 +75,7 @@ class RoundState:
     precommits: Tally
 
     def tally(self, kind: VoteKind) -> Tally:
-        return self.prevotes if kind == VoteKind.PREVOTE else self.precommits
+        return self.prevotes if kind == PREVOTE else self.precommits
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +128,31 @@ class State:
 
     @property
     def current(self) -> RoundState:
-        return self.at(self.round)
+        return self.rounds.get(self.round, self.setup.nothing)
 
     def at(self, round_: Round) -> RoundState:
         return self.rounds.get(round_, self.setup.nothing)
 
     def proposer(self, round_: Round) -> ValidatorId:
         return self.setup.proposers.proposer(round_)
+
+    def with_round(self, round_: Round, kept: RoundState) -> State:
+        """What every message that counts changes: spelled out, for it costs two thirds of `replace`."""
+        return State(
+            self.setup,
+            self.round,
+            self.step,
+            self.locked,
+            self.valid,
+            {**self.rounds, round_: kept},
+            self.ahead,
+            self.verdicts,
+            self.proof_extra,
+            self.building,
+            self.prevote_timer,
+            self.precommit_timer,
+            self.decided,
+        )
 
 
 def new_height(

@@ -32,7 +32,8 @@ class Tally:
         """Counts the vote of validator `index`, which must not have one yet."""
         assert self.votes[index] is None, "a validator counts once"
         by_value = dict(self.by_value)
-        by_value[vote.block_id] = by_value.get(vote.block_id, 0) + power
+        value = vote.block_id
+        by_value[value] = by_value.get(value, 0) + power
         votes = (*self.votes[:index], vote, *self.votes[index + 1 :])
         return Tally(votes, self.held | 1 << index, self.doubled, self.power + power, by_value)
 

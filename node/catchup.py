@@ -48,12 +48,14 @@ class Catchup:
     def next_requests(self, height: int, peers: Mapping[PeerId, PeerState | None], now_ms: int) -> list[RequestBlocks]:
         """`height` is the one this node decides; a peer that decides a later one has its block."""
         self._now_ms = now_ms
+        ahead = {p: s.height - 1 for p, s in peers.items() if s is not None and s.height > height}
+        if not (ahead or self._asked or self._overdue or self._fetched):
+            return []  # nothing to ask and nothing to wait for: how nearly all ticks end
         self._resting = {p: until for p, until in self._resting.items() if now_ms < until <= now_ms + REST_MS}
         self._fetched = {h: f for h, f in self._fetched.items() if h >= height}
         given_up = {p: a for p, a in self._asked.items() if not 0 <= now_ms - a.since_ms < PATIENCE_MS}
         self._overdue = {p: a for p, a in {**self._overdue, **given_up}.items() if a.last >= height}
         self._asked = {p: a for p, a in self._asked.items() if a.last >= height and p not in given_up}
-        ahead = {p: s.height - 1 for p, s in peers.items() if s is not None and s.height > height}
         if not ahead:
             return []
         if self._behind_since_ms[0] != height:

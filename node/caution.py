@@ -86,8 +86,7 @@ class Caution:
 
     def is_stuck(self, height: int, now_ms: int) -> bool:
         """Whether a silent height has stood still for long; to be asked at every tick."""
-        stood_ms = self._stood_ms(height, now_ms)
-        return self.is_silent(height) and stood_ms >= self.patience_ms
+        return self.is_silent(height) and self._stood_ms(height, now_ms) >= self.patience_ms
 
     def _stood_ms(self, height: int, now_ms: int) -> int:
         if height != self._height:

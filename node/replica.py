@@ -19,8 +19,8 @@ from consensus import events as machine_events
 from consensus.evidence import double_proposal, double_vote, offender
 from consensus.gossip import standpoint, votes_into
 from consensus.lock import LockRecord
-from consensus.machine import State, Step, fullest_commit, new_height, step
-from consensus.state import find_voice
+from consensus.machine import State, fullest_commit, new_height, step
+from consensus.state import AT_DECIDED, AT_NEW, find_voice
 from consensus.timeouts import Timeouts, TimerKind
 from consensus.types import Commit, Height, Proposal, Round, ValidatorId, ValidatorSet, Vote
 from node.catchup import Catchup
@@ -68,6 +68,8 @@ from node.lockcodec import decode_lock, encode_lock
 from node.telling import Telling
 
 BEGIN, TICK = "begin", "tick"
+NAMES = {kind: kind.name.lower() for kind in TimerKind}
+KINDS = {name: kind for kind, name in NAMES.items()}
 READY_LAG = 5  # heights
 
 
@@ -123,7 +125,7 @@ class Replica:
     @property
     def height(self) -> int:
         """The height being decided."""
-        return self._machine.height
+        return self._machine.setup.height
 
     @property
     def round(self) -> int:
@@ -173,7 +175,7 @@ class Replica:
         self._now_ms = now_ms
         self._out = []
         self._dispatch(event)
-        return _merged(self._out)
+        return self._out if len(self._out) < 2 else _merged(self._out)
 
     def _dispatch(self, event: Event) -> None:
         match event:
@@ -186,20 +188,20 @@ class Replica:
                 self._out += effects
                 if is_new:
                     self._begin_if_wanted()
+            case TimerFired(timer):
+                self._on_timer(timer)
+            case Signed(message):
+                self._on_signed(message)
+            case ProposalReceived(peer, proposal, block):
+                self._on_proposal(peer, proposal, block)
             case MemoryReceived(peer, memory):
                 self._on_votes(peer, memory.votes)
                 self._caution.told(peer, memory, self._now_ms)
-            case ProposalReceived(peer, proposal, block):
-                self._on_proposal(peer, proposal, block)
-            case Signed(message):
-                self._on_signed(message)
             case SignRefused(message, reason):
                 self._report("sign_refused", height=message.height, round=message.round, reason=reason)
                 self._own_is_back()
             case BlockApplied(block, _):
                 self._on_applied(block)
-            case TimerFired(timer):
-                self._on_timer(timer)
             case EvidenceReceived(_, evidence):
                 for raw in evidence:
                     self._keep_evidence(raw)
@@ -255,7 +257,7 @@ class Replica:
     def _settle_caution(self) -> None:
         """Until enough peers say where they stand, it is not known whether this validator may sign: no height begins."""
         caution, machine = self._caution, self._machine
-        if caution.settled or not caution.settle(machine.height, machine.validators, self.peers, self._now_ms):
+        if not caution.settle(machine.height, machine.validators, self.peers, self._now_ms):
             return
         if self._caution.is_silent(self.height):
             self._report("silent", until_after=self._caution.silent_to, last_signed=self._caution.last_signed)
@@ -289,7 +291,7 @@ class Replica:
         if self._applying or self._unsigned or not self._caution.settled:
             return
         self._recall()
-        if self._machine.step is not Step.NEW:
+        if self._machine.step is not AT_NEW:
             return
         if self._is_wanted():
             self._feed(machine_events.Begin())
@@ -302,6 +304,8 @@ class Replica:
 
     def _recall(self) -> None:
         """After our own messages: what others said may carry us into a round, and there we must know our own votes."""
+        if not self._to_recall:
+            return
         votes, self._to_recall = self._to_recall, ()
         for vote in votes:
             self._feed(machine_events.VoteSeen(vote))
@@ -324,19 +328,19 @@ class Replica:
                 self._due_ms = min(self._due_ms, self._now_ms)
                 self._begin_if_wanted()
         elif timer.height == self.height:
-            kind = TimerKind[timer.kind.upper()]
-            self._feed(machine_events.TimerFired(kind, Height(timer.height), Round(timer.round)))
+            self._feed(machine_events.TimerFired(KINDS[timer.kind], Height(timer.height), Round(timer.round)))
 
     # --- consensus messages -----------------------------------------------------------------------------------------
 
     def _on_votes(self, peer: PeerId, votes: tuple[Vote, ...]) -> None:
-        height = self.height
+        height, settled = self.height, self._caution.settled
         for vote in votes:
             if vote.height == height:
-                if not self._caution.settled:  # f + 1 votes would carry us into a round
+                if not settled:  # f + 1 votes would carry us into a round
                     self._early.keep_vote(peer, vote)
                     continue
-                self._heard()
+                if self._machine.step is AT_NEW:
+                    self._heard()
                 self._feed(machine_events.VoteSeen(vote))
             elif vote.height == height + 1:
                 self._early.keep_vote(peer, vote)
@@ -371,7 +375,7 @@ class Replica:
 
     def _heard(self, block: Block | None = None) -> None:
         """Someone is at work on this height: so are we; on a halted chain only where it is governance's."""
-        if self._machine.step is not Step.NEW or self._applying or self._unsigned or not self._caution.settled:
+        if self._machine.step is not AT_NEW or self._applying or self._unsigned or not self._caution.settled:
             return
         if not self._is_halted() or (block is not None and bool(block.txs) and all(map(governs, block.txs))):
             self._feed(machine_events.Begin())
@@ -412,7 +416,7 @@ class Replica:
                 logged = LoggedLock(record.height, encode_lock(record))
                 self._out.append(Persist((*self._blocks.unlogged(record.valid.block_id), logged)))
             case machine_effects.StartTimer(kind, height, round_, delay_ms):
-                self._out.append(SetTimer(Timer(kind.name.lower(), height, round_), delay_ms))
+                self._out.append(SetTimer(Timer(NAMES[kind], height, round_), delay_ms))
             case machine_effects.BuildValue(height, round_):
                 self._build(height, round_)
             case machine_effects.RoundEntered(round_):
@@ -486,7 +490,7 @@ class Replica:
 
     def _on_applied(self, block: Block) -> None:
         self._applying = False
-        self._previous = self._machine if self._machine.step is Step.DECIDED else None
+        self._previous = self._machine if self._machine.step is AT_DECIDED else None
         self._intake.committed(block)
         self._faults.refresh()
         self._machine = self._fresh_machine()
@@ -527,19 +531,22 @@ class Replica:
         if peer not in self.peers:
             return
         self.peers[peer] = state
-        self._settle_caution()
-        if state.height == self.height:
+        if not self._caution.settled:
+            self._settle_caution()
+        height = self.height
+        if state.height == height:
             if state.silent and self._caution.settled:
                 self._out += self._telling.what_it_forgot(self._machine, self._blocks, peer, self._now_ms)
             self._out += self._telling.what_it_lacks(self._machine, self._blocks, peer, state, self._now_ms)
-        elif state.height > self.height:
+        elif state.height > height:
             self._catch_up()
 
     def _on_tick(self) -> None:
         self._out.append(SetTimer(Timer(TICK, 0), self._config.tick_ms))
         self._out.append(SendStatus(None, self._state()))
         self._catch_up()
-        self._settle_caution()
+        if not self._caution.settled:
+            self._settle_caution()
         self._rejoin_if_stuck()
         self._begin_if_wanted()
         self._out += self._intake.again(self._now_ms)

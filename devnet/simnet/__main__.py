@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
@@ -105,7 +105,8 @@ def play(
     begun = time.perf_counter()
     outcomes: list[Outcome] = []
     for number in numbers:
-        outcome = play_one(number, options, faults, mutant, twins)
+        shown = options if number == numbers[-1] else replace(options, digest=False)
+        outcome = play_one(number, shown, faults, mutant, twins)
         outcomes.append(outcome)
         if options.trace:
             print("\n".join(outcome.lines))

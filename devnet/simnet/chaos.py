@@ -33,7 +33,10 @@ class Chaos:
     def __init__(self, world: World, mix: list[str]) -> None:
         self.world = world
         self.mix = mix
-        self.events: dict[str, Callable[[Machine], None]] = {
+
+    @property
+    def events(self) -> dict[str, Callable[[Machine], None]]:
+        return {
             "partition": self.partition,
             "asymmetric": self.one_way,
             "crash": self.crash,
@@ -89,7 +92,7 @@ class Chaos:
             return
         machine.cut_power()
         machine.disk.wipe()
-        machine.snapshot = None
+        machine.snapshot = machine.draft = None
         machine.wiped_at = world.now_ms
         world.witness.wiped.add(machine.id)
 

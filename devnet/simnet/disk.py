@@ -16,8 +16,13 @@ class PowerCutError(Exception):
 
 @dataclass(slots=True)
 class _File:
-    synced: bytes = b""
-    unsynced: bytes = b""
+    synced: bytearray = field(default_factory=bytearray)
+    unsynced: bytearray = field(default_factory=bytearray)
+
+    def sync(self, count: int) -> None:
+        """So many of the unsynced bytes are safe, the others are gone."""
+        self.synced += self.unsynced[:count]
+        self.unsynced.clear()
 
 
 @dataclass(slots=True)
@@ -39,7 +44,7 @@ class VirtualDisk:
 
     def read(self, path: Path) -> bytes | None:
         file = self.files.get(path)
-        return None if file is None else file.synced + file.unsynced
+        return None if file is None else bytes(file.synced + file.unsynced)
 
     def entropy(self, count: int) -> bytes:
         return self.random.randbytes(count)
@@ -57,7 +62,7 @@ class VirtualDisk:
     def sync(self, descriptor: int) -> None:
         self._boundary()
         file = self.files[self._open[descriptor]]
-        file.synced, file.unsynced = file.synced + file.unsynced, b""
+        file.sync(len(file.unsynced))
         self._boundary()
 
     def close(self, descriptor: int) -> None:
@@ -65,7 +70,7 @@ class VirtualDisk:
 
     def replace(self, path: Path, data: bytes) -> None:
         self._boundary()
-        self.files[path] = _File(data)
+        self.files[path] = _File(bytearray(data))
         self._boundary()
 
     # --- failing ---------------------------------------------------------------------------------------------------
@@ -84,8 +89,7 @@ class VirtualDisk:
         self._open.clear()
         self.cut_in = None
         for file in self.files.values():
-            keep = self.random.randrange(len(file.unsynced) + 1) if torn else 0
-            file.synced, file.unsynced = file.synced + file.unsynced[:keep], b""
+            file.sync(self.random.randrange(len(file.unsynced) + 1) if torn else 0)
 
     def wipe(self) -> None:
         self.files.clear()
@@ -96,14 +100,13 @@ class VirtualStore(MemoryKV):
     """The key-value store on a virtual disk: a batch is there as a whole or not at all."""
 
     def __init__(self, disk: VirtualDisk) -> None:
-        super().__init__(disk.store)
+        super().__init__()
+        self._pairs = disk.store  # no copy: what a dead machine still held open nobody reads
+        self._has_deleted = True  # so that the first scan sorts
         self._disk = disk
 
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
         new, gone = dict(puts), list(deletes)
         self._disk._boundary()
         super().write(new.items(), gone, sync=sync)
-        self._disk.store.update(new)
-        for key in gone:
-            self._disk.store.pop(key, None)
         self._disk._boundary()

@@ -15,7 +15,7 @@ from chain.store import BlockStore
 from consensus.types import Commit, Proposal, ValidatorId, Vote
 from devnet.simnet.disk import PowerCutError, VirtualDisk, VirtualStore
 from devnet.simnet.doorway import admit
-from devnet.simnet.snapshots import Snapshot, begin_from_newest, draft_of, proved
+from devnet.simnet.snapshots import Draft, Snapshot, begin_from_newest, draft_of, proved
 from node.admission import Door, Fault
 from node.events import (
     AnswerClient,
@@ -85,9 +85,14 @@ class Machine:
     signer: FileSigner = field(init=False)
     door: Door = field(init=False)
     snapshot: Snapshot | None = None
+    draft: Draft | None = None  # of the next snapshot, once somebody asks
     timers: dict[str, int] = field(default_factory=dict)
+    arrow: str = field(init=False)  # where its messages come from, in the trace
     _timer_serial: int = 0
     _applied: deque[Event] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.arrow = f" from {self.name}"
 
     # --- life and death --------------------------------------------------------------------------------------------
 
@@ -150,7 +155,10 @@ class Machine:
 
     def deliver(self, event: Event) -> None:
         if self.running:
-            self._guarded(self._run, event)
+            try:
+                self._run(event)
+            except Exception as error:  # noqa: BLE001 - as in `_guarded`, which would be one more call at every message
+                self._fell(error)
 
     def receive(self, peer: ValidatorId, raw: bytes) -> None:
         """Bytes from the network, through the production door."""
@@ -160,23 +168,32 @@ class Machine:
         elif admitted is not None:
             self.deliver(admitted)
 
-    def _guarded(self, work: Callable[..., None], *of: Event) -> None:
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            work(*of)
-        except (PowerCutError, OSError):
-            self._halt()
+            work()
         except Exception as error:  # noqa: BLE001 - whatever the node raises is a finding of the simulation, not a fault of it
+            self._fell(error)
+
+    def _fell(self, error: Exception) -> None:
+        if isinstance(error, (PowerCutError, OSError)):
+            self._halt()
+        else:
             self.running = False
             self.world.crashed(self, error)
 
     def _run(self, event: Event) -> None:
         """As the production host does: the signatures that an event asks for belong to it, an applied block comes next."""
-        queue: deque[Event] = deque([event])
-        while queue and self.running:
-            for effect in self.replica.handle(queue.popleft(), self.clock_ms):
+        handle, now_ms, applied = self.replica.handle, self.clock_ms, self._applied
+        queue: deque[Event] = deque()
+        while self.running:
+            for effect in handle(event, now_ms):
                 self._carry_out(effect, queue)
-            if not queue and self._applied:
-                queue.append(self._applied.popleft())
+            if queue:
+                event = queue.popleft()
+            elif applied:
+                event = applied.popleft()
+            else:
+                return
 
     @property
     def clock_ms(self) -> int:
@@ -185,24 +202,24 @@ class Machine:
     def _carry_out(self, effect: Effect, queue: deque[Event]) -> None:
         world = self.world
         match effect:
-            case SendVotes(to, votes):
-                world.send(self, to, VotesReceived(self.id, votes))
-            case SendStatus(to, state):
-                world.send(self, to, StatusReceived(self.id, state))
-            case SendMemory(asker, memory):
-                world.send(self, asker, MemoryReceived(self.id, memory))
             case SetTimer(timer, delay_ms):
                 self._set_timer(timer, delay_ms)
+            case SendVotes(to, votes):
+                world.send(self, to, VotesReceived(self.id, votes))
             case Persist(records):
                 self.wal.append(records)
             case Sign(message):
                 queue.append(self._signed(message))
+            case SendStatus(to, state):
+                world.send(self, to, StatusReceived(self.id, state))
             case SendProposal(to, proposal, raw_block):
                 world.send(self, to, ProposalReceived(self.id, proposal, world.town.decoded(raw_block)))
             case SendTxs(to, raw_txs):
                 world.send(self, to, TxsReceived(world.town.decoded_txs(raw_txs), peer=self.id))
             case Apply(block, commit):
                 self._apply(block, commit)
+            case SendMemory(asker, memory):
+                world.send(self, asker, MemoryReceived(self.id, memory))
             case SendEvidence(to, evidence):
                 world.send(self, to, EvidenceReceived(self.id, evidence))
             case RequestBlocks(to, first, last):
@@ -223,8 +240,8 @@ class Machine:
     def _apply(self, block: Block, commit: Commit) -> None:
         before = draft_of(self.ledger) if self.world.snapshots else None
         head = self.ledger.apply(block, commit)
-        if before is not None:
-            self.snapshot = proved(before, self.ledger.store) or self.snapshot
+        if before is not None and before.height:
+            self.draft = before
         self.wal.start_height(head.height + 1)
         self.world.applied(self, block, commit)
         answer = BlockApplied(block, head)
@@ -239,19 +256,19 @@ class Machine:
 
     def _set_timer(self, timer: Timer, delay_ms: int) -> None:
         self._timer_serial += 1
-        serial, life = self._timer_serial, self.life
-        self.timers[timer.kind] = serial
+        self.timers[timer.kind] = self._timer_serial
+        self.world.after(delay_ms, self._fire, timer, self._timer_serial, self.life)
 
-        def fire() -> None:
-            if self.life == life and self.timers.get(timer.kind) == serial:
-                self.deliver(TimerFired(timer))
-
-        self.world.after(delay_ms, fire)
+    def _fire(self, timer: Timer, serial: int, life: int) -> None:
+        if self.life == life and self.timers.get(timer.kind) == serial:
+            self.deliver(TimerFired(timer))
 
     # --- what others ask of its disk -------------------------------------------------------------------------------
 
     def offered(self) -> Snapshot | None:
         """Its newest snapshot, for whoever has no chain."""
+        if self.draft is not None:
+            self.snapshot, self.draft = proved(self.draft, self.ledger.store) or self.snapshot, None
         return self.snapshot
 
     def serve(self, asker: Machine, first: int, last: int) -> None:

@@ -141,7 +141,7 @@ def out_of_turn() -> Patches:
         if kept.proposal is not None or proposal.height != state.height or not 0 <= proposal.round <= 100:
             return state, ()
         seen = replace(kept, proposal=SeenProposal(proposal, timely))
-        return counting._with_round(state, proposal.round, seen), ()
+        return state.with_round(proposal.round, seen), ()
 
     return [(Replica, "_on_proposal", on_proposal), (machine, "count_proposal", count)]
 

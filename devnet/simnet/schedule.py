@@ -50,7 +50,9 @@ def run(seed: int, options: Options = Options(), faults: frozenset[str] = frozen
     for number in range(options.transactions):
         world.after(world.random.randint(0, options.chaos_ms), world.submit, number)
     world.run_until(options.chaos_ms)
-    return conclude(world)
+    outcome = conclude(world)
+    world.end()
+    return outcome
 
 
 def _corrupt(world: World, allowed: list[str], always: bool, spare: bool) -> list[str]:
@@ -104,7 +106,7 @@ def conclude(world: World) -> Outcome:
         len(checkers.chain),
         len(checkers.acknowledged),
         tuple(checkers.violations),
-        world.trace_digest,
+        world.trace_digest if options.digest else "",
         tuple(world.lines) if options.trace else (),
         world.now_ms,
         max(checkers.calm_rounds.values(), default=0),

@@ -48,8 +48,8 @@ def draft_of(ledger: Ledger) -> Draft:
 
 
 def proved(draft: Draft, store: BlockStore) -> Snapshot | None:
-    """Once the next block stands; nothing for the genesis, which every machine has."""
-    offer = make_offer(store, draft.height, draft.validators, (), 0) if draft.height else None
+    """Once the next block stands."""
+    offer = make_offer(store, draft.height, draft.validators, (), 0)
     return None if offer is None else _with_entries(offer, draft.entries)
 
 

@@ -26,7 +26,7 @@ SENDERS = 6
 FUNDS_MICROS = 1_000_000
 EXPIRY_HEIGHT = 50_000
 TIME_MS = 1_700_000_000_000
-CACHED = 50_000
+CACHED = 20_000  # of each kind: some hundred schedules, of which little comes again
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,9 @@ def run_twins(number: int, options: Options) -> Outcome:
         for transaction in range(options.transactions):
             world.after(world.random.randint(0, 2_000), world.submit, transaction)
         world.run_until(SCENARIO_MS, lambda: settled(world))
-        return conclude(world)
+        outcome = conclude(world)
+    world.end()
+    return outcome
 
 
 def settled(world: World) -> bool:

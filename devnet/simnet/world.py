@@ -38,6 +38,7 @@ class Options:
     calm_ms: int = 120_000
     adversary_third: bool = False
     share: float = 0.6  # of the allowed faults that a schedule draws: some meet alone and some together
+    digest: bool = True  # of the trace, to compare runs by
     trace: bool = False
 
 
@@ -79,9 +80,10 @@ class World:
         self.plot: dict[
             tuple[int, int], tuple[BlockId, BlockId]
         ] = {}  # what colluding liars offer to each side, by round
-        self.lines: list[str] = []
+        self._trace: list[tuple[int, str, str, str]] = []  # when, where, and what in two parts: few are ever read
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = 0
+        self._chance = self.random.random
         self.witness = Witness(options.validators, remembers=self._lives)
         self.checkers = Checkers(town, self.witness)
         self.machines: list[Machine] = []
@@ -130,56 +132,67 @@ class World:
 
     def note(self, machine: Machine | None, text: str) -> None:
         """A line of the trace; its digest is what two runs of one seed must share."""
-        self.lines.append(f"{self.now_ms:>7} {machine.name if machine else '-':>4} {text}")
+        self._trace.append((self.now_ms, machine.name if machine else "-", text, ""))
+
+    @property
+    def lines(self) -> list[str]:
+        return [f"{at_ms:>7} {name:>4} {what}{who}" for at_ms, name, what, who in self._trace]
 
     @property
     def trace_digest(self) -> str:
         return sha256("".join(self.lines).encode()).hexdigest()
 
+    def end(self) -> None:
+        """Takes the world apart: all in it points to all else, and what counting frees the collector need not look for."""
+        self.machines.clear()
+        self._by_id.clear()
+        self._heap.clear()
+        self.blocked = self.one_way_ms = None
+        del self.witness, self.checkers
+
     # --- network ---------------------------------------------------------------------------------------------------
 
     def send(self, sender: Machine, to: ValidatorId | None, event: Event) -> None:
+        """To one, or to everybody (None)."""
         if isinstance(event, VotesReceived):
             for vote in event.votes:
                 if vote.validator == sender.id:
                     self.witness.vote(vote)
         elif isinstance(event, ProposalReceived) and event.proposal.proposer == sender.id:
             self.witness.proposal(event.proposal)
-        if to is None:
-            for other in self.machines:
-                if other.id != sender.id:
-                    self.pass_on(sender, other, event)
-        else:
-            for other in self._by_id.get(to, ()):
-                self.pass_on(sender, other, event)
+        for other in self.machines if to is None else self._by_id.get(to, ()):
+            if other.running and (to is not None or other.id != sender.id):
+                self._travel(sender, other, self._arrive, event, event)
 
     def pass_on(self, sender: Machine, other: Machine, event: Event) -> None:
-        """One message over one link: lost, late, early or twice, as chance has it."""
-        if not other.running or (sender.index, other.index) in self.cut:
+        """One message over one link."""
+        if other.running:
+            self._travel(sender, other, self._arrive, event, event)
+
+    def pass_raw(self, sender: Machine, other: Machine, raw: bytes) -> None:
+        """Bytes instead of a value: the receiver's door decides what they are."""
+        if other.running:
+            self._travel(sender, other, self._arrive_raw, raw, None)
+
+    def _travel(
+        self, sender: Machine, other: Machine, arrive: Callable[..., None], load: Event | bytes, event: Event | None
+    ) -> None:
+        """Lost, late, early or twice, as chance has it; `event` is None where only the door can say what the load is."""
+        if self.cut and (sender.index, other.index) in self.cut:
             return
         if self.blocked is not None and self.blocked(sender, other, event):
             return
         if other.index == self.mute and isinstance(event, ProposalReceived):
             return
-        self._travel(sender, other, self._arrive, (sender.name, other, other.life, event))
-
-    def pass_raw(self, sender: Machine, other: Machine, raw: bytes) -> None:
-        """Bytes instead of a value: the receiver's door decides what they are."""
-        if not other.running or (sender.index, other.index) in self.cut:
-            return
-        if self.blocked is not None and self.blocked(sender, other, None):
-            return
-        self._travel(sender, other, self._arrive_raw, (sender, other, other.life, raw))
-
-    def _travel(self, sender: Machine, other: Machine, arrive: Callable[..., None], args: tuple[Any, ...]) -> None:
+        args = (sender, other, other.life, load)
         if self.one_way_ms is not None:
             self.after(self.one_way_ms(sender.index, other.index), arrive, *args)
             return
-        chance = self.random.random()
+        chance = self._chance()
         if chance < self.drop:
             return
         low, high = self.delay_ms
-        delay = low + int(self.random.random() * (high - low + 1)) + sender.slow_ms + other.slow_ms
+        delay = low + int(self._chance() * (high - low + 1)) + sender.slow_ms + other.slow_ms
         self._serial += 1  # as `after` does it, which this is most of
         heapq.heappush(self._heap, (self.now_ms + delay, self._serial, arrive, args))
         if chance > 1 - self.duplicate:
@@ -188,17 +201,19 @@ class World:
     def _lives(self, index: int, life: int) -> bool:
         return any(m.index == index and m.life == life for m in self.machines)
 
-    def _arrive(self, sender: str, other: Machine, life: int, event: Event) -> None:
-        if other.life == life and other.running:
-            self.note(other, f"{type(event).__name__} from {sender}")
-            if isinstance(event, VotesReceived):
-                for vote in event.votes:
-                    if vote.signature not in self.witness.heard:  # a withholding validator's are first seen here
-                        self.witness.vote(vote)
-                    self.witness.reached(vote.signature, other.keeper_of(vote.height))
-            elif isinstance(event, ProposalReceived):
-                self.witness.reached(event.proposal.signature, other.keeper_of(event.proposal.height))
-            other.deliver(event)
+    def _arrive(self, sender: Machine, other: Machine, life: int, event: Event) -> None:
+        if other.life != life or not other.running:
+            return
+        self._trace.append((self.now_ms, other.name, type(event).__name__, sender.arrow))
+        if isinstance(event, VotesReceived):
+            witness = self.witness
+            for vote in event.votes:
+                if vote.signature not in witness.heard:  # a withholding validator's are first seen here
+                    witness.vote(vote)
+                witness.reached(vote.signature, other.keeper_of(vote.height))
+        elif isinstance(event, ProposalReceived):
+            self.witness.reached(event.proposal.signature, other.keeper_of(event.proposal.height))
+        other.deliver(event)
 
     def _arrive_raw(self, sender: Machine, other: Machine, life: int, raw: bytes) -> None:
         if other.life == life and other.running:
