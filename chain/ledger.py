@@ -25,7 +25,7 @@ from chain.refusal import Refusal
 from chain.snapshot import discard_unfinished
 from chain.statecache import StateCache
 from chain.stateproof import StateProof
-from chain.statetree import StateTree
+from chain.statetree import StateTree, TreeChange
 from chain.store import (
     BLOCK,
     COMMIT,
@@ -115,9 +115,10 @@ class Ledger:
             raise CorruptStoreError("the store holds another network's chain: use another folder or the right genesis")
         self.head = head
         self._tree = StateTree(kv, TREE, head.state_root)
+        self._tree.warm()
         self.system: SystemState = read_system(self.view, head.height)
         self._directory = Directory(self.view)
-        self._past: tuple[int, StateView, StateTree] | None = None
+        self._past: tuple[int, StateView, TreeChange] | None = None
         self._protocols = protocols
         self._require_known()
 
@@ -257,11 +258,11 @@ class Ledger:
         commit_bytes = self.store.commit_bytes(self.head.height)
         if past is None or vouching is None or commit_bytes is None:
             return None
-        state, tree = past
+        state, back = past
         recorder = _Recorder(state)
         outcome = self._run_view(recorder, contract, view, args, sender, gas_limit, vouching[0].time_ms)
         _read_sources(recorder)
-        reads = tuple(ProvedRead(key, value, tree.prove(key)) for key, value in recorder.seen.items())
+        reads = tuple(ProvedRead(key, value, self._tree.prove(key, back)) for key, value in recorder.seen.items())
         return ProvedQuery(outcome, self.head.height - 1, reads, vouching[1], commit_bytes)
 
     def prove_key(self, key: bytes) -> ProvedKey | None:
@@ -271,8 +272,8 @@ class Ledger:
         commit_bytes = self.store.commit_bytes(self.head.height)
         if past is None or vouching is None or commit_bytes is None:
             return None
-        state, tree = past
-        read = ProvedRead(key, state.get(key), tree.prove(key))
+        state, back = past
+        read = ProvedRead(key, state.get(key), self._tree.prove(key, back))
         return ProvedKey(read, self.head.height - 1, vouching[1], commit_bytes)
 
     def simulate(self, sender: str, calls: Sequence[TxCall], gas_limit: int) -> CallsOutcome:
@@ -305,8 +306,8 @@ class Ledger:
         call = Call(contract, view, args, sender, self.head.height, time_ms, read_only=True)
         return self._runtime.execute(call, state, gas_limit)
 
-    def _provable(self) -> tuple[StateView, StateTree] | None:
-        """The state before the head block, whose root is in the head's header."""
+    def _provable(self) -> tuple[StateView, TreeChange] | None:
+        """The state before the head block, whose root is in the head's header, and what leads the tree back to it."""
         height = self.head.height
         if self._past is None or self._past[0] != height:
             undo = self.store.undo(height)
@@ -316,8 +317,7 @@ class Ledger:
             before: Writes = dict(undo)
             change = self._tree.plan(before)
             assert change.root == found[0].state_root, "the state before the head does not have the root in its header"
-            nodes = _Layered(self._kv, dict(change.puts) | dict.fromkeys(change.deletes))
-            self._past = height, Overlay(self.view, before), StateTree(nodes, TREE, change.root)
+            self._past = height, Overlay(self.view, before), change
         return self._past[1], self._past[2]
 
 
@@ -343,18 +343,3 @@ class _Recorder:
             return seen[key]
         value = seen[key] = self._base.get(key)
         return value
-
-
-class _Layered:
-    """Some keys of a store as they were at another time."""
-
-    __slots__ = ("_base", "_layer")
-
-    def __init__(self, base: KV, layer: dict[bytes, bytes | None]) -> None:
-        self._base = base
-        self._layer = layer
-
-    def get(self, key: bytes, /) -> bytes | None:
-        if key in self._layer:
-            return self._layer[key]
-        return self._base.get(key)

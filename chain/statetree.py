@@ -1,345 +1,385 @@
 """The authenticated state: a 16-way tree over the nibbles of SHA-256(key), updated once for each block.
 
-`chain.stateproof` defines what is hashed. Here is how it is kept. A stored node is
+`chain.stateproof` defines what is hashed. Here is how it is kept. Under `prefix` there are
 
-    u16 occupied slots | u32 the number of records of each slot, 2 bits each | 0x01 | 16 child hashes | records
+    0x10 || key hash     the value's hash: a record, one for each key
+    path                 a row, for each subtree of more than PAGE_RECORDS keys; the path is one byte (0 to 15) a level
+                         u32 number of keys | u16 which children have rows | 0x01 | 16 child hashes
 
-with slot 0 in the lowest bits. From 0x01 to the last hash it is exactly what an inner node hashes. A record is a key's
-hash and its value's hash (2 x 32 bytes). A subtree of at most three keys has no node of its own: its records stand in
-the node above, in key order, and its inner hashes are made anew when they are needed. In a large tree nearly all
-of the lowest subtrees are so small, and each of them saves a read and a write. Four keys or more have a node, under
-`prefix || path`, the path being one byte (0 to 15) for each level; so has the root, unless the tree is empty.
+A row holds from 0x01 on exactly what an inner node hashes. A subtree of fewer keys is a page: its records stand side by
+side, and its hashes are made of them when they are read. What a changed key costs on disk is therefore its record and the
+rows above it, which it shares with many others; the page is put together in memory, and kept there:
 
-Paths instead of hashes as names mean that a block overwrites what it replaces, so that nothing needs collecting, and
-that a node stands next to its children on disk.
+    16 x u8 the number of records of each slot | 0x01 | 16 child hashes | records in key order (key hash, value hash)
+
+Which subtrees have a row is a function of the keys alone, and so is everything that is stored. Paths instead of hashes as
+names mean that a block overwrites what it replaces, so that nothing needs collecting.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from struct import Struct
 
 from chain.hashes import HASH_BYTES, ZERO_HASH
-from chain.kv import Reader, StoreCorruptError
-from chain.stateproof import FANOUT, StateProof, nibbles
+from chain.kv import KV, StoreCorruptError
+from chain.stateproof import FANOUT, MAX_DEPTH, StateProof, nibbles
 
-DEFAULT_CACHE_NODES = 65_536
+PAGE_RECORDS = 48
+"""The most that a page holds. Reading one costs about a microsecond for each record, and so does it in memory in 100 bytes."""
+DEFAULT_CACHE_PAGES = 73_728  # all of a tree of a million keys
 
-_HEAD = Struct(">HI")
-_HEAD_BYTES = _HEAD.size
-_HASHES_AT = _HEAD_BYTES + 1
-_RECORDS_AT = _HASHES_AT + FANOUT * HASH_BYTES
+_RECORD = b"\x10"  # no path begins with it
 _RECORD_BYTES = 2 * HASH_BYTES
-_MAX_GROUP = 3  # what two bits can count
-_EMPTY_NODE = bytes(_HEAD_BYTES) + b"\x01" + bytes(FANOUT * HASH_BYTES)
-_GAPS = tuple(b"\x01" + bytes(empty * HASH_BYTES) for empty in range(FANOUT))
-_ONES, _TWOS = 0x55555555, 0xAAAAAAAA  # the lower and the higher bit of each slot's count
+_HASHES_BYTES = FANOUT * HASH_BYTES
+_ROW_HEAD = Struct(">IH")
+_ROW_INNER = _ROW_HEAD.size  # where the part that is hashed begins
+_ROW_HASHES = _ROW_INNER + 1
+_ROW_BYTES = _ROW_HASHES + _HASHES_BYTES
+_PAGE_INNER = FANOUT
+_PAGE_HASHES = _PAGE_INNER + 1
+_PAGE_HEAD = _PAGE_HASHES + _HASHES_BYTES
+_EMPTY_PAGE = bytes(FANOUT) + b"\x01" + bytes(_HASHES_BYTES)
+_GAPS = tuple(bytes(empty * HASH_BYTES) for empty in range(FANOUT + 1))
 
-# A key's hash, its nibbles, and its new record (None: delete).
+# A key's hash, its nibbles, and its value's hash (None: delete).
 _Change = tuple[bytes, bytes, bytes | None]
+# What a change made of a subtree: its hash, how many keys it has more than before, whether it has a row.
+_Changed = tuple[bytes, int, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class TreeChange:
-    """What a batch of writes does to the tree stored under `before`: make `puts` and `deletes` durable, then adopt.
+    """What a batch of writes does to the tree standing at `before`: make `puts` and `deletes` durable, then adopt.
 
-    `undo` holds what stood under each touched key (None: nothing), to read or restore the version before.
+    `rows` and `pages` are the same by path, as they are kept in memory (None: there is none any more).
     """
 
     before: bytes
     root: bytes
-    puts: list[tuple[bytes, bytes]]
-    deletes: list[bytes]
-    undo: list[tuple[bytes, bytes | None]]
+    puts: list[tuple[bytes, bytes]] = field(default_factory=list)
+    deletes: list[bytes] = field(default_factory=list)
+    rows: dict[bytes, bytes | None] = field(default_factory=dict)
+    pages: dict[bytes, bytes | None] = field(default_factory=dict)
 
 
 class StateTree:
     """The tree kept in `kv` under `prefix`, standing at `root`.
 
-    Raises StoreCorruptError, on opening or later, where the store does not hold the tree of that root. `cache_nodes`
-    bounds the memory: a node takes about 1.5 kB.
+    Raises StoreCorruptError, on opening or later, where the store does not hold the tree of that root: every page and
+    row is checked against the hash above it when it is read. `cache_pages` bounds the memory: a page takes about 2 kB,
+    and as many rows are kept.
     """
 
     def __init__(
-        self, kv: Reader, prefix: bytes = b"n", root: bytes = ZERO_HASH, cache_nodes: int = DEFAULT_CACHE_NODES
+        self, kv: KV, prefix: bytes = b"n", root: bytes = ZERO_HASH, cache_pages: int = DEFAULT_CACHE_PAGES
     ) -> None:
         self.root = root
         self._kv = kv
         self._prefix = prefix
-        self._cache = _NodeCache(cache_nodes)
-        stored = kv.get(prefix) if root == ZERO_HASH else self._load(b"")
-        if _Node(b"", stored, None).subtree_hash() != root:
-            raise StoreCorruptError(f"The stored state is not the one with the root {root.hex()}. Sync this node anew.")
+        self._records = prefix + _RECORD
+        self._rows = _Cache(cache_pages)
+        self._pages = _Cache(cache_pages)
+        self._has_row = kv.get(prefix) is not None
+        try:
+            self._load(b"", root, self._has_row)
+        except StoreCorruptError as fault:
+            raise StoreCorruptError(
+                f"The stored state is not the one with the root {root.hex()}. Sync this node anew."
+            ) from fault
 
     def plan(self, writes: Mapping[bytes, bytes | None]) -> TreeChange:
         """What setting these keys (None deletes) does to the tree. Changes nothing; call once for each block."""
         changes = _sorted_changes(writes)
+        planned = TreeChange(self.root, self.root)
         if not changes:
-            return TreeChange(self.root, self.root, [], [], [])
-        return self._walk(changes)
+            return planned
+        change = self._change_row if self._has_row else self._change_page
+        root, _, _ = change(b"", self.root, changes, planned)
+        return TreeChange(self.root, root, planned.puts, planned.deletes, planned.rows, planned.pages)
 
     def adopt(self, change: TreeChange) -> None:
         """Moves to the planned version, once its puts and deletes are in the store."""
         assert change.before == self.root, "a change is adopted by the version that planned it"
-        for key, stored in change.puts:
-            self._cache.put(key, stored)
-        for key in change.deletes:
-            self._cache.drop(key)
+        self._rows.update(change.rows)
+        self._pages.update(change.pages)
+        self._has_row = change.rows.get(b"", b"" if self._has_row else None) is not None
         self.root = change.root
 
-    def prove(self, key: bytes) -> StateProof:
-        """A proof of what `root` says about `key`: present or absent."""
-        if self.root == ZERO_HASH:
-            return StateProof(())
+    def prove(self, key: bytes, planned: TreeChange | None = None) -> StateProof:
+        """A proof of what `root` says about `key`: present or absent. Given a planned change, of what its root will."""
+        root, has_row = self.root, self._has_row
+        rows: Mapping[bytes, bytes | None] = {}
+        pages: Mapping[bytes, bytes | None] = {}
+        if planned is not None:
+            assert planned.before == self.root, "a change is known to the version that planned it"
+            root, rows, pages = planned.root, planned.rows, planned.pages
+            has_row = rows.get(b"", b"" if has_row else None) is not None
         way = nibbles(sha256(key).digest())
         siblings: list[bytes] = []
-        path = b""
-        while True:
-            node = _Node(path, self._load(path), None)
-            if not path and node.is_small():
-                return _prove_in_group(bytes(node.buf[_RECORDS_AT:]), way, siblings)
+        path, expected = b"", root
+        while has_row:
+            row = rows.get(path) or self._load(path, expected, True)
             slot = way[len(path)]
-            siblings.append(_without(node.buf[_HASHES_AT:_RECORDS_AT], slot))
+            siblings.append(_without(row[_ROW_HASHES:], slot))
+            at = _ROW_HASHES + slot * HASH_BYTES
+            expected = row[at : at + HASH_BYTES]
+            has_row = bool(_ROW_HEAD.unpack_from(row)[1] >> slot & 1)
             path = way[: len(path) + 1]
-            if not node.has_child(slot):
-                return _prove_in_group(node.group(slot), way, siblings)
+        page = pages.get(path) or self._load(path, expected, False)
+        return _prove_in_page(page, way, siblings)
 
-    def _load(self, path: bytes) -> bytes:
-        key = self._prefix + path
-        stored = self._cache.get(key)
-        if stored is None:
-            stored = self._kv.get(key)
-            if stored is None or not _is_whole(stored):
-                raise StoreCorruptError(f"The state's node {path.hex()!r} is missing or damaged. Sync this node anew.")
-            self._cache.put(key, stored)
-        return stored
+    def warm(self) -> None:
+        """Reads the tree in one pass, as far as it is kept in memory. Page by page, when changes need them, it takes
+        several times as long."""
+        if not self._has_row:
+            return
+        records = self._kv.scan(self._records, self._records + b"\xff" * HASH_BYTES + b"\x00")
+        following = next(records, None)
+        for path, expected in islice(self._pages_below(b"", self.root), self._pages.limit):
+            stop = self._range(path)[1]
+            found = []
+            while following is not None and following[0] < stop:
+                found.append(following)
+                following = next(records, None)
+            self._keep_page(path, expected, found)
 
-    def _walk(self, changes: list[_Change]) -> TreeChange:
-        """Puts the records in their places and closes every node once, as soon as nothing more comes below it.
+    # --- reading --------------------------------------------------------------------------------------------------
 
-        The keys are taken in their order, so that each goes on from the deepest open node that it shares with the one
-        before, and a node is packed and hashed while the processor still has it at hand.
-        """
-        after = TreeChange(self.root, self.root, [], [], [])
-        node = _Node(b"", None if self.root == ZERO_HASH else self._load(b""), None)
+    def _load(self, path: bytes, expected: bytes, is_row: bool) -> bytes:
+        """A row or a page, as it is kept in memory."""
+        known = (self._rows if is_row else self._pages).get(path)
+        if known is not None:
+            return known
+        if is_row:
+            row = self._kv.get(self._prefix + path)
+            if row is None or len(row) != _ROW_BYTES or sha256(row[_ROW_INNER:]).digest() != expected:
+                raise _damaged(path)
+            self._rows.put(path, row)
+            return row
+        return self._keep_page(path, expected, islice(self._kv.scan(*self._range(path)), PAGE_RECORDS + 1))
+
+    def _keep_page(
+        self, path: bytes, expected: bytes, entries: Iterator[tuple[bytes, bytes]] | list[tuple[bytes, bytes]]
+    ) -> bytes:
+        skip = len(self._records)
+        records = b"".join([key[skip:] + value for key, value in entries])
+        if len(records) % _RECORD_BYTES or len(records) > PAGE_RECORDS * _RECORD_BYTES:
+            raise _damaged(path)
+        page = _page_of(records, len(path))
+        if _page_hash(page) != expected:
+            raise _damaged(path)
+        self._pages.put(path, page)
+        return page
+
+    def _range(self, path: bytes) -> tuple[bytes, bytes]:
+        """Where the records below `path` begin, and where they have ended."""
+        low = path.ljust(MAX_DEPTH, b"\x00")
+        high = path.ljust(MAX_DEPTH, b"\x0f")
+        return self._records + _packed(low), self._records + _packed(high) + b"\x00"
+
+    def _pages_below(self, path: bytes, expected: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(path, hash) of every page that is not empty, in key order."""
+        row = self._load(path, expected, True)
+        _, rows = _ROW_HEAD.unpack_from(row)
+        for slot in range(FANOUT):
+            at = _ROW_HASHES + slot * HASH_BYTES
+            child, hashed = path + bytes((slot,)), row[at : at + HASH_BYTES]
+            if rows >> slot & 1:
+                yield from self._pages_below(child, hashed)
+            elif hashed != ZERO_HASH:
+                yield child, hashed
+
+    # --- planning -------------------------------------------------------------------------------------------------
+
+    def _change_row(self, path: bytes, expected: bytes, changes: Sequence[_Change], planned: TreeChange) -> _Changed:
+        stored = self._rows.get(path) or self._load(path, expected, True)
+        row = bytearray(stored)
+        keys: int
+        rows: int
+        keys, rows = _ROW_HEAD.unpack_from(row)
+        before, depth = keys, len(path)
         start, count = 0, len(changes)
         while start < count:
-            change = changes[start]
-            way = change[1]
-            while not way.startswith(node.path):
-                node = self._close(node, after)
-            depth = len(node.path)
+            way = changes[start][1]
             slot = way[depth]
-            while node.has_child(slot):
-                depth += 1
-                path = way[:depth]
-                node = _Node(path, self._load(path), node)
-                slot = way[depth]
             stop = start + 1
-            if stop < count and changes[stop][1].startswith(way[: depth + 1]):
+            while stop < count and changes[stop][1][depth] == slot:
                 stop += 1
-                while stop < count and changes[stop][1].startswith(way[: depth + 1]):
-                    stop += 1
-            elif node.replace_record(slot, change):
-                start = stop
-                continue
-            child = _change_group(node, slot, changes[start:stop])
-            if child is None:
-                start = stop
-            else:
-                node = child  # in which the same changes are still to be made
-        while node.parent is not None:
-            node = self._close(node, after)
-        return self._close_top(node, after)
+            at = _ROW_HASHES + slot * HASH_BYTES
+            below = changes[start:stop] if stop - start < count else changes
+            change = self._change_row if rows >> slot & 1 else self._change_page
+            row[at : at + HASH_BYTES], grown, has_row = change(
+                way[: depth + 1], bytes(row[at : at + HASH_BYTES]), below, planned
+            )
+            keys += grown
+            rows = rows | 1 << slot if has_row else rows & ~(1 << slot)
+            start = stop
+        if keys <= PAGE_RECORDS:
+            return self._folded(path, row, planned), keys - before, False
+        _ROW_HEAD.pack_into(row, 0, keys, rows)
+        if row == stored:
+            return expected, 0, True
+        after = planned.rows[path] = bytes(row)
+        planned.puts.append((self._prefix + path, after))
+        return sha256(after[_ROW_INNER:]).digest(), keys - before, True
 
-    def _close(self, node: _Node, after: TreeChange) -> _Node:
-        """Hashes a node below which all is done; what has shrunk to a group goes into its parent, which is returned."""
-        parent, stored = node.parent, node.stored
-        assert parent is not None
-        packed = node.packed()
-        if packed == stored:
-            return parent
-        key, slot = self._prefix + node.path, node.path[-1]
-        if node.is_small():
-            parent.set_group(slot, packed[_RECORDS_AT:], node.subtree_hash())
-            if stored is not None:
-                after.deletes.append(key)
-                after.undo.append((key, stored))
-        else:
-            parent.set_child(slot, sha256(packed[_HEAD_BYTES:_RECORDS_AT]).digest())
-            after.puts.append((key, packed))
-            after.undo.append((key, stored))
-        return parent
+    def _folded(self, path: bytes, row: bytearray, planned: TreeChange) -> bytes:
+        """Makes a page of a subtree that has become too small for a row; its hash. All below it are pages by now."""
+        records = []
+        for slot in range(FANOUT):
+            at = _ROW_HASHES + slot * HASH_BYTES
+            child, hashed = path + bytes((slot,)), bytes(row[at : at + HASH_BYTES])
+            if hashed != ZERO_HASH:
+                page = planned.pages.get(child) or self._load(child, hashed, False)
+                records.append(page[_PAGE_HEAD:])
+            planned.pages[child] = None
+        planned.rows[path] = None
+        planned.deletes.append(self._prefix + path)
+        page = planned.pages[path] = _page_of(b"".join(records), len(path))
+        return _page_hash(page)
 
-    def _close_top(self, top: _Node, after: TreeChange) -> TreeChange:
-        packed, stored = top.packed(), top.stored
-        if packed == stored or (stored is None and not top.occupied):
-            return after
-        if top.occupied:
-            after.puts.append((self._prefix, packed))
-        else:
-            after.deletes.append(self._prefix)
-        after.undo.append((self._prefix, stored))
-        return replace(after, root=top.subtree_hash())
+    def _change_page(self, path: bytes, expected: bytes, changes: Sequence[_Change], planned: TreeChange) -> _Changed:
+        stored = self._pages.get(path) or self._load(path, expected, False)
+        count, size = len(changes), len(stored)
+        if size + count * _RECORD_BYTES > _PAGE_HEAD + PAGE_RECORDS * _RECORD_BYTES:
+            return self._change_full_page(path, stored, changes, planned)
+        page = bytearray(stored)
+        depth, start = len(path), 0
+        while start < count:
+            slot = changes[start][1][depth]
+            stop = start + 1
+            while stop < count and changes[stop][1][depth] == slot:
+                stop += 1
+            self._change_slot(page, slot, depth, changes[start:stop] if stop - start < count else changes, planned)
+            start = stop
+        if page == stored:
+            return expected, 0, False
+        after = planned.pages[path] = bytes(page)
+        return _page_hash(after), (len(page) - size) // _RECORD_BYTES, False
 
+    def _change_slot(
+        self, page: bytearray, slot: int, depth: int, changes: Sequence[_Change], planned: TreeChange
+    ) -> None:
+        first = _PAGE_HEAD + sum(page[:slot]) * _RECORD_BYTES
+        last = first + page[slot] * _RECORD_BYTES
+        for key_hash, _, value_hash in changes:
+            at = first
+            while at < last and page[at : at + HASH_BYTES] < key_hash:
+                at += _RECORD_BYTES
+            stands = at < last and page.startswith(key_hash, at)
+            if value_hash is None:
+                if stands:
+                    del page[at : at + _RECORD_BYTES]
+                    last -= _RECORD_BYTES
+                    planned.deletes.append(self._records + key_hash)
+            elif not stands:
+                page[at:at] = key_hash + value_hash
+                last += _RECORD_BYTES
+                planned.puts.append((self._records + key_hash, value_hash))
+            elif not page.startswith(value_hash, at + HASH_BYTES):
+                page[at + HASH_BYTES : at + _RECORD_BYTES] = value_hash
+                planned.puts.append((self._records + key_hash, value_hash))
+        page[slot] = (last - first) // _RECORD_BYTES
+        at = _PAGE_HASHES + slot * HASH_BYTES
+        page[at : at + HASH_BYTES] = _group_hash(bytes(page[first:last]), depth + 1)
 
-class _Node:
-    """A stored node at work: `buf` is its stored form, whose head is brought up to date by `packed`."""
+    def _change_full_page(
+        self, path: bytes, stored: bytes, changes: Sequence[_Change], planned: TreeChange
+    ) -> _Changed:
+        """Of more changes than a page may have room for: what comes of it is built anew."""
+        standing = {record[:HASH_BYTES]: record[HASH_BYTES:] for record in _records(stored[_PAGE_HEAD:])}
+        before = len(standing)
+        for key_hash, _, value_hash in changes:
+            if value_hash is None:
+                if standing.pop(key_hash, None) is not None:
+                    planned.deletes.append(self._records + key_hash)
+            elif standing.get(key_hash) != value_hash:
+                standing[key_hash] = value_hash
+                planned.puts.append((self._records + key_hash, value_hash))
+        records = [key_hash + value_hash for key_hash, value_hash in sorted(standing.items())]
+        planned.pages[path] = None  # where it becomes a row
+        hashed, has_row = self._build(path, records, planned)
+        return hashed, len(records) - before, has_row
 
-    __slots__ = ("buf", "counts", "occupied", "parent", "path", "stored")
-
-    def __init__(self, path: bytes, stored: bytes | None, parent: _Node | None) -> None:
-        self.path = path
-        self.stored = stored
-        self.parent = parent
-        self.buf = bytearray(stored or _EMPTY_NODE)
-        self.occupied: int
-        self.counts: int
-        self.occupied, self.counts = _HEAD.unpack_from(self.buf)
-
-    def has_child(self, slot: int) -> bool:
-        """Whether a node of its own stands below `slot`, and not nothing or a group of records."""
-        return self.occupied >> slot & 1 > (self.counts >> 2 * slot & 3)
-
-    def group(self, slot: int) -> bytes:
-        start, stop = self._span(slot)
-        return bytes(self.buf[start:stop])
-
-    def set_group(self, slot: int, records: bytes, hashed: bytes) -> None:
-        """Makes `records` (0 to 3 of them) all that stands below `slot`."""
-        buf = self.buf
-        start, stop = self._span(slot)
-        buf[start:stop] = records
-        at = _HASHES_AT + slot * HASH_BYTES
-        buf[at : at + HASH_BYTES] = hashed
-        if stop - start != len(records) or not records:
-            self.counts = self.counts & ~(3 << 2 * slot) | len(records) // _RECORD_BYTES << 2 * slot
-        self.occupied = self.occupied | 1 << slot if records else self.occupied & ~(1 << slot)
-
-    def replace_record(self, slot: int, change: _Change) -> bool:
-        """Puts a new value's record in the place of the old one. By far the most frequent change; False where it is
-        another: a key that is new here, or one that goes."""
-        key_hash, _, record = change
-        counts = self.counts
-        count = counts >> 2 * slot & 3
-        if count == 0 or record is None:
-            return False
-        buf = self.buf
-        below = counts & (1 << 2 * slot) - 1
-        start = _RECORDS_AT + (below.bit_count() + (below & _TWOS).bit_count()) * _RECORD_BYTES
-        stop = start + count * _RECORD_BYTES
-        for at in range(start, stop, _RECORD_BYTES):
-            if buf.startswith(key_hash, at):
-                break
-        else:
-            return False
-        buf[at : at + _RECORD_BYTES] = record
-        at = _HASHES_AT + slot * HASH_BYTES
-        if count == 1:
-            buf[at : at + HASH_BYTES] = sha256(b"\x00" + record).digest()
-        else:
-            buf[at : at + HASH_BYTES] = _group_hash(bytes(buf[start:stop]), len(self.path) + 1)
-        return True
-
-    def set_child(self, slot: int, hashed: bytes) -> None:
-        """The hash of the node that stands below `slot`, where no records do."""
-        at = _HASHES_AT + slot * HASH_BYTES
-        self.buf[at : at + HASH_BYTES] = hashed
-        self.occupied |= 1 << slot
-
-    def is_small(self) -> bool:
-        """Whether the whole subtree is a group: at most three keys, and no node below."""
-        if len(self.buf) > _RECORDS_AT + _MAX_GROUP * _RECORD_BYTES:
-            return False
-        groups = (self.counts | self.counts >> 1) & _ONES
-        return groups.bit_count() == self.occupied.bit_count()
-
-    def subtree_hash(self) -> bytes:
-        if self.occupied & (self.occupied - 1) == 0 and self.is_small():
-            return _group_hash(bytes(self.buf[_RECORDS_AT:]), len(self.path))
-        return sha256(self.buf[_HEAD_BYTES:_RECORDS_AT]).digest()
-
-    def packed(self) -> bytes:
-        _HEAD.pack_into(self.buf, 0, self.occupied, self.counts)
-        return bytes(self.buf)
-
-    def _span(self, slot: int) -> tuple[int, int]:
-        below = self.counts & (1 << 2 * slot) - 1
-        records = (below & _ONES).bit_count() + 2 * (below & _TWOS).bit_count()
-        start = _RECORDS_AT + records * _RECORD_BYTES
-        return start, start + (self.counts >> 2 * slot & 3) * _RECORD_BYTES
+    def _build(self, path: bytes, records: list[bytes], planned: TreeChange) -> tuple[bytes, bool]:
+        """Rows and pages of these records, in key order, which are all of the subtree: its hash, whether it has a row."""
+        depth = len(path)
+        if len(records) <= PAGE_RECORDS:
+            page = planned.pages[path] = _page_of(b"".join(records), depth)
+            return _page_hash(page), False
+        slots: list[list[bytes]] = [[] for _ in range(FANOUT)]
+        byte, shift = _nibble_at(depth)
+        for record in records:
+            slots[record[byte] >> shift & 15].append(record)
+        row = bytearray(_ROW_BYTES)
+        row[_ROW_INNER] = 1
+        rows = 0
+        for slot, below in enumerate(slots):
+            if below:
+                at = _ROW_HASHES + slot * HASH_BYTES
+                row[at : at + HASH_BYTES], has_row = self._build(path + bytes((slot,)), below, planned)
+                rows |= has_row << slot
+        _ROW_HEAD.pack_into(row, 0, len(records), rows)
+        after = planned.rows[path] = bytes(row)
+        planned.puts.append((self._prefix + path, after))
+        return sha256(after[_ROW_INNER:]).digest(), True
 
 
 def _sorted_changes(writes: Mapping[bytes, bytes | None]) -> list[_Change]:
     changes: list[_Change] = []
     for key, value in writes.items():
         key_hash = sha256(key).digest()
-        record = None if value is None else key_hash + sha256(value).digest()
-        changes.append((key_hash, nibbles(key_hash), record))
+        changes.append((key_hash, nibbles(key_hash), None if value is None else sha256(value).digest()))
     changes.sort()
     return changes
 
 
-def _change_group(node: _Node, slot: int, changes: list[_Change]) -> _Node | None:
-    """Applies `changes`, all below `slot`, where a group or nothing stands.
-
-    If more than a group comes of it, the slot gets a node, in which the changes are still to be made: it is returned.
-    """
-    depth = len(node.path) + 1
-    standing = node.group(slot)
-    after = _merged(standing, changes)
-    if after is None:
-        node.set_group(slot, b"", ZERO_HASH)
-        child = _Node(changes[0][1][:depth], None, node)
-        for inner_slot, group in _split(standing, depth).items():
-            child.set_group(inner_slot, group, _group_hash(group, depth + 1))
-        return child
-    if after != standing:
-        node.set_group(slot, after, _group_hash(after, depth))
-    return None
+def _packed(path: bytes) -> bytes:
+    """The inverse of `nibbles`."""
+    return bytes(high << 4 | low for high, low in zip(path[::2], path[1::2], strict=True))
 
 
-def _merged(standing: bytes, changes: list[_Change]) -> bytes | None:
-    """The records after `changes`, in key order; None if they are too many for a group."""
-    if len(changes) == 1:  # by far the most frequent case
-        key_hash, _, record = changes[0]
-        if not standing:
-            return record or b""
-        for at in range(0, len(standing), _RECORD_BYTES):
-            if standing.startswith(key_hash, at):
-                return standing[:at] + (record or b"") + standing[at + _RECORD_BYTES :]
-    records = {record[:HASH_BYTES]: record for record in _records(standing)}
-    for key_hash, _, new in changes:
-        if new is None:
-            records.pop(key_hash, None)
-        else:
-            records[key_hash] = new
-    return b"".join(sorted(records.values())) if len(records) <= _MAX_GROUP else None
+def _nibble_at(depth: int) -> tuple[int, int]:
+    """In which byte of a key hash the nibble of this depth stands, and how far from its lower end."""
+    return depth >> 1, 0 if depth & 1 else 4
 
 
 def _records(group: bytes) -> list[bytes]:
     return [group[at : at + _RECORD_BYTES] for at in range(0, len(group), _RECORD_BYTES)]
 
 
-def _split(group: bytes, depth: int) -> dict[int, bytes]:
-    """Records by the nibble of their key hash at `depth`."""
-    parts: dict[int, bytes] = {}
-    byte, shift = depth >> 1, 0 if depth & 1 else 4
-    for record in _records(group):
-        slot = record[byte] >> shift & 15
-        parts[slot] = parts.get(slot, b"") + record
-    return parts
+def _groups(records: bytes, depth: int) -> Iterator[tuple[int, bytes]]:
+    """Records in key order by their nibble at `depth`: (nibble, its records)."""
+    byte, shift = _nibble_at(depth)
+    start, size = 0, len(records)
+    while start < size:
+        slot = records[start + byte] >> shift & 15
+        stop = start + _RECORD_BYTES
+        while stop < size and records[stop + byte] >> shift & 15 == slot:
+            stop += _RECORD_BYTES
+        yield slot, records[start:stop]
+        start = stop
 
 
-def _row(records: bytes, depth: int) -> bytearray:
-    """The 16 child hashes of the inner node that `records` make at `depth`."""
-    row = bytearray(FANOUT * HASH_BYTES)
-    for slot, group in _split(records, depth).items():
-        row[slot * HASH_BYTES : (slot + 1) * HASH_BYTES] = _group_hash(group, depth + 1)
-    return row
+def _page_of(records: bytes, depth: int) -> bytes:
+    """The page of these records (at most PAGE_RECORDS), which share their first `depth` nibbles and stand in key order."""
+    page = bytearray(_EMPTY_PAGE)
+    for slot, group in _groups(records, depth):
+        page[slot] = len(group) // _RECORD_BYTES
+        at = _PAGE_HASHES + slot * HASH_BYTES
+        page[at : at + HASH_BYTES] = _group_hash(group, depth + 1)
+    return bytes(page) + records
+
+
+def _page_hash(page: bytes) -> bytes:
+    if len(page) <= _PAGE_HEAD + _RECORD_BYTES:
+        return sha256(b"\x00" + page[_PAGE_HEAD:]).digest() if len(page) > _PAGE_HEAD else ZERO_HASH
+    return sha256(page[_PAGE_INNER:_PAGE_HEAD]).digest()
 
 
 def _group_hash(records: bytes, depth: int) -> bytes:
@@ -349,56 +389,62 @@ def _group_hash(records: bytes, depth: int) -> bytes:
         return sha256(b"\x00" + records).digest()
     if not records:
         return ZERO_HASH
-    if size == 2 * _RECORD_BYTES:
-        byte, shift = depth >> 1, 0 if depth & 1 else 4
-        low, high = records[byte] >> shift & 15, records[_RECORD_BYTES + byte] >> shift & 15
-        if low != high:  # a pair that parts here: the most frequent group, worth not building a row for
-            return sha256(
-                _GAPS[low]
-                + sha256(b"\x00" + records[:_RECORD_BYTES]).digest()
-                + _GAPS[high - low - 1][1:]
-                + sha256(b"\x00" + records[_RECORD_BYTES:]).digest()
-                + _GAPS[FANOUT - 1 - high][1:]
-            ).digest()
-    return sha256(b"\x01" + _row(records, depth)).digest()
+    byte, shift = _nibble_at(depth)
+    parts = [b"\x01"]
+    filled = start = 0
+    while start < size:
+        slot = records[start + byte] >> shift & 15
+        stop = start + _RECORD_BYTES
+        while stop < size and records[stop + byte] >> shift & 15 == slot:
+            stop += _RECORD_BYTES
+        parts.append(_GAPS[slot - filled])
+        if stop - start == _RECORD_BYTES:
+            parts.append(sha256(b"\x00" + records[start:stop]).digest())
+        else:
+            parts.append(_group_hash(records[start:stop], depth + 1))
+        filled, start = slot + 1, stop
+    parts.append(_GAPS[FANOUT - filled])
+    return sha256(b"".join(parts)).digest()
 
 
-def _prove_in_group(records: bytes, way: bytes, siblings: list[bytes]) -> StateProof:
-    """Goes on from the slot where a group (or nothing) stands to where the key's way ends."""
-    while len(records) > _RECORD_BYTES:
+def _prove_in_page(page: bytes, way: bytes, siblings: list[bytes]) -> StateProof:
+    """Goes on from where a page stands to where the key's way ends."""
+    while len(page) > _PAGE_HEAD + _RECORD_BYTES:
         depth = len(siblings)
-        siblings.append(_without(_row(records, depth), way[depth]))
-        records = _split(records, depth).get(way[depth], b"")
-    return StateProof(tuple(siblings), records[:HASH_BYTES], records[HASH_BYTES:])
+        slot = way[depth]
+        siblings.append(_without(page[_PAGE_HASHES:_PAGE_HEAD], slot))
+        first = _PAGE_HEAD + sum(page[:slot]) * _RECORD_BYTES
+        page = _page_of(page[first : first + page[slot] * _RECORD_BYTES], depth + 1)
+    record = page[_PAGE_HEAD:]
+    return StateProof(tuple(siblings), record[:HASH_BYTES], record[HASH_BYTES:])
 
 
-def _without(row: bytearray, slot: int) -> bytes:
-    return bytes(row[: slot * HASH_BYTES] + row[(slot + 1) * HASH_BYTES :])
+def _without(hashes: bytes, slot: int) -> bytes:
+    return hashes[: slot * HASH_BYTES] + hashes[(slot + 1) * HASH_BYTES :]
 
 
-def _is_whole(stored: bytes) -> bool:
-    """Whether it holds something, and its length is the one that the counts demand."""
-    if len(stored) < _RECORDS_AT:
-        return False
-    occupied, counts = _HEAD.unpack_from(stored)
-    records = (counts & _ONES).bit_count() + 2 * (counts & _TWOS).bit_count()
-    return bool(occupied) and len(stored) == _RECORDS_AT + records * _RECORD_BYTES
+def _damaged(path: bytes) -> StoreCorruptError:
+    return StoreCorruptError(f"The state below {path.hex()!r} is missing or damaged. Sync this node anew.")
 
 
-class _NodeCache:
-    """Stored nodes by key; beyond the limit, those go that have not been written or loaded for longest."""
+class _Cache:
+    """Rows or pages by path; beyond the limit, those go that have not been written or loaded for longest."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._nodes: OrderedDict[bytes, bytes] = OrderedDict()
-        self.get = self._nodes.get
+        self.limit = limit
+        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+        self.get = self._kept.get
 
-    def put(self, key: bytes, stored: bytes) -> None:
-        nodes = self._nodes
-        nodes[key] = stored
-        nodes.move_to_end(key)
-        if len(nodes) > self._limit:
-            nodes.popitem(last=False)
+    def put(self, path: bytes, kept: bytes) -> None:
+        self.update({path: kept})
 
-    def drop(self, key: bytes) -> None:
-        self._nodes.pop(key, None)
+    def update(self, changed: Mapping[bytes, bytes | None]) -> None:
+        kept, limit = self._kept, self.limit
+        for path, value in changed.items():
+            if value is None:
+                kept.pop(path, None)
+                continue
+            kept[path] = value
+            kept.move_to_end(path)
+            if len(kept) > limit:
+                kept.popitem(last=False)

@@ -60,7 +60,7 @@ def run(keys: int, batch: int, rounds: int, folder: Path) -> dict[str, object]:
         "keys": keys,
         "batch": batch,
         "us_per_key": round(median(plan_us[warm:]), 2),
-        "nodes_per_key": round(changed / rounds / batch, 2),
+        "puts_per_key": round(changed / rounds / batch, 2),
         "cpu_us_per_key": round(median(plan_cpu_us[warm:]), 2),
         "us_per_key_best": round(min(plan_us[warm:]), 2),
         "write_us_per_key": round(median(write_us[warm:]), 2),

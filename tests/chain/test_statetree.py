@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chain.hashes import ZERO_HASH
-from chain.kv import Overlaid, StoreCorruptError
+from chain.kv import StoreCorruptError
 from chain.leveldb import LevelKV
 from chain.memory import MemoryKV
 from chain.stateproof import MAX_DEPTH, StateProof, leaf_hash, nibbles, verify_absent, verify_present
-from chain.statetree import StateTree, TreeChange
+from chain.statetree import PAGE_RECORDS, StateTree, TreeChange
 
 Writes = dict[bytes, bytes | None]
 
-# Few keys, so that batches overwrite, delete and re-insert; more than 16, so that they meet below the root.
+# Few keys, so that batches overwrite, delete and re-insert; more than a page holds, so that rows come and go.
 KEYS = st.integers(0, 60).map(lambda i: b"key %d" % i)
 BATCH = st.dictionaries(KEYS, st.none() | st.binary(max_size=3), max_size=40)
 
@@ -38,8 +38,9 @@ def colliding_keys(count: int, shared: int) -> list[bytes]:
         number += 1
 
 
-DEEP = colliding_keys(6, 3)  # more than a group of three, so that they need nodes of their own
+DEEP = colliding_keys(6, 3)
 DEEP_BATCH = st.dictionaries(st.sampled_from(DEEP) | KEYS, st.none() | st.binary(max_size=3), min_size=2, max_size=12)
+CROWD = colliding_keys(PAGE_RECORDS + 2, 2)  # too many for a page, so that rows stand below the root
 
 
 def model_root(model: Mapping[bytes, bytes]) -> bytes:
@@ -77,12 +78,15 @@ def tree_of(model: Mapping[bytes, bytes]) -> StateTree:
     return tree
 
 
-def proves(tree: StateTree, model: Mapping[bytes, bytes], key: bytes) -> bool:
-    proof = tree.prove(key)
+def undo(model: Mapping[bytes, bytes], before: Mapping[bytes, bytes]) -> Writes:
+    return {key: before.get(key) for key in {**model, **before}}
+
+
+def proves(root: bytes, proof: StateProof, model: Mapping[bytes, bytes], key: bytes) -> bool:
     value = model.get(key)
     if value is None:
-        return verify_absent(tree.root, key, proof) and not verify_present(tree.root, key, b"", proof)
-    return verify_present(tree.root, key, value, proof) and not verify_absent(tree.root, key, proof)
+        return verify_absent(root, key, proof) and not verify_present(root, key, b"", proof)
+    return verify_present(root, key, value, proof) and not verify_absent(root, key, proof)
 
 
 class TreeAgainstDict(RuleBasedStateMachine):
@@ -91,15 +95,19 @@ class TreeAgainstDict(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.kv = MemoryKV()
-        self.tree = StateTree(self.kv, cache_nodes=4)
+        self.tree = StateTree(self.kv, cache_pages=4)
         self.model: dict[bytes, bytes] = {}
-        self.last: tuple[dict[bytes, bytes], TreeChange] | None = None
+        self.before: dict[bytes, bytes] = {}
 
     @rule(writes=BATCH | DEEP_BATCH)
     def commits_a_batch(self, writes: Writes) -> None:
-        before = self.model
-        self.model = applied(before, writes)
-        self.last = before, commit(self.tree, self.kv, writes)
+        self.before = self.model
+        self.model = applied(self.before, writes)
+        commit(self.tree, self.kv, writes)
+
+    @rule(kept=st.integers(0, len(CROWD)), value=st.none() | st.binary(max_size=1))
+    def commits_keys_that_share_their_way(self, kept: int, value: bytes | None) -> None:
+        self.commits_a_batch(dict.fromkeys(CROWD[:kept], value))
 
     @rule(first=st.integers(0, 100), count=st.integers(50, 150), value=st.none() | st.binary(max_size=1))
     def commits_a_large_batch(self, first: int, count: int, value: bytes | None) -> None:
@@ -111,29 +119,26 @@ class TreeAgainstDict(RuleBasedStateMachine):
         assert self.tree.root == ZERO_HASH
         assert len(self.kv) == 0
 
-    @rule()
-    def restarts(self) -> None:
-        self.tree = StateTree(self.kv, root=self.tree.root)
+    @rule(warm=st.booleans())
+    def restarts(self, warm: bool) -> None:
+        self.tree = StateTree(self.kv, root=self.tree.root, cache_pages=4)
+        if warm:
+            self.tree.warm()
 
-    @rule(key=KEYS)
-    def reads_one_block_back(self, key: bytes) -> None:
-        if self.last is not None:
-            before, change = self.last
-            earlier = StateTree(Overlaid(self.kv, change.undo), root=change.before)
-            assert proves(earlier, before, key)
+    @rule(key=KEYS | st.sampled_from(CROWD))
+    def proves_a_key_one_block_back(self, key: bytes) -> None:
+        back = self.tree.plan(undo(self.model, self.before))
+        assert back.root == model_root(self.before)
+        assert proves(back.root, self.tree.prove(key, back), self.before, key)
 
     @rule()
     def undoes_the_last_block(self) -> None:
-        if self.last is not None:
-            self.model, change = self.last
-            restored = [(key, stored) for key, stored in change.undo if stored is not None]
-            self.kv.write(restored, [key for key, stored in change.undo if stored is None])
-            self.tree = StateTree(self.kv, root=change.before)
-            self.last = None
+        commit(self.tree, self.kv, undo(self.model, self.before))
+        self.model = self.before
 
-    @rule(key=KEYS | st.sampled_from(DEEP))
+    @rule(key=KEYS | st.sampled_from(DEEP) | st.sampled_from(CROWD))
     def proves_a_key(self, key: bytes) -> None:
-        assert proves(self.tree, self.model, key)
+        assert proves(self.tree.root, self.tree.prove(key), self.model, key)
 
     @invariant()
     def its_root_is_a_function_of_the_pairs_alone(self) -> None:
@@ -170,25 +175,25 @@ def test_planning_changes_nothing(writes: Writes) -> None:
     first = tree.plan(writes)
     assert (tree.root, list(kv.scan(b"", b"\xff"))) == (root, stored)
     assert tree.plan(writes) == first
-    assert {key for key, _ in first.undo} == {key for key, _ in first.puts} | set(first.deletes)
 
 
-def test_writing_what_stands_already_touches_no_node() -> None:
+def test_writing_what_stands_already_writes_nothing() -> None:
     kv = MemoryKV()
     tree = StateTree(kv)
     model = {b"key %d" % i: b"v" for i in range(60)}
     commit(tree, kv, model)
     absent: Writes = dict.fromkeys([b"never %d" % i for i in range(60)])
     change = tree.plan({**model, **absent})
-    assert change == TreeChange(tree.root, tree.root, [], [], [])
+    assert change == TreeChange(tree.root, tree.root)
 
 
-def test_one_changed_key_costs_at_most_one_node_a_level() -> None:
+def test_one_changed_key_costs_its_record_and_the_rows_above_it() -> None:
     kv = MemoryKV()
     tree = StateTree(kv)
     commit(tree, kv, {b"%d" % i: b"v" for i in range(5_000)})
     change = tree.plan({b"77": b"w"})
-    assert len(change.puts) <= len(tree.prove(b"77").siblings)
+    way = nibbles(sha256(b"77").digest())
+    assert sorted(key for key, _ in change.puts) == [b"n", b"n" + way[:1], b"n\x10" + sha256(b"77").digest()]
     assert not change.deletes
 
 
@@ -212,18 +217,55 @@ def test_keys_with_a_long_common_way_are_told_apart_and_fold_again() -> None:
     tree = StateTree(kv)
     commit(tree, kv, dict.fromkeys(DEEP, b"v"))
     assert len(tree.prove(DEEP[0]).siblings) >= 4
-    assert len(kv) >= 4
     commit(tree, kv, dict.fromkeys(DEEP[1:]))
     assert tree.prove(DEEP[0]).siblings == ()
     assert len(kv) == 1
 
 
-@pytest.mark.parametrize(("keys", "nodes"), [(1, 1), (3, 1), (4, 4), (6, 4)])
-def test_up_to_three_keys_need_no_node_of_their_own(keys: int, nodes: int) -> None:
-    """The six share three nibbles: four of them or more need the root and a chain of three nodes below it."""
+def test_a_subtree_has_a_row_as_long_as_it_has_more_keys_than_a_page_holds() -> None:
+    """The crowd shares two nibbles: the root, its child and the child's child have a row, or none of them has."""
     kv = MemoryKV()
-    commit(StateTree(kv), kv, dict.fromkeys(DEEP[:keys], b"v"))
-    assert len(kv) == nodes
+    tree = StateTree(kv)
+
+    def rows() -> list[int]:
+        return [len(key) - 1 for key, _ in kv.scan(b"n", b"n\x10")]
+
+    commit(tree, kv, dict.fromkeys(CROWD[:PAGE_RECORDS], b"v"))
+    assert rows() == []
+    commit(tree, kv, {CROWD[PAGE_RECORDS]: b"v"})
+    assert rows() == [0, 1, 2]
+    commit(tree, kv, {CROWD[0]: None})
+    assert rows() == []
+    assert len(kv) == PAGE_RECORDS
+
+
+def test_a_value_that_reads_like_another_keys_hash_is_not_taken_for_it() -> None:
+    """The record of `a` holds SHA-256(b) as its value's hash: nothing may find the key `b` there."""
+    for first, second in ((b"a", b"b"), (b"b", b"a")):
+        kv = MemoryKV()
+        tree = StateTree(kv)
+        commit(tree, kv, {first: second})
+        commit(tree, kv, {second: b"1"})
+        assert tree.root == model_root({first: second, second: b"1"})
+
+
+def test_a_warm_tree_reads_no_more_of_the_store() -> None:
+    kv = MemoryKV()
+    model = {b"%d" % i: b"v" for i in range(2_000)}
+    commit(StateTree(kv), kv, model)
+    tree = StateTree(kv, root=model_root(model))
+    tree.warm()
+    kv.close()
+    assert tree.plan(dict.fromkeys(model, b"w")).root == model_root(dict.fromkeys(model, b"w"))
+
+
+def test_the_cache_may_be_smaller_than_the_tree() -> None:
+    kv = MemoryKV()
+    model = {b"%d" % i: b"v" for i in range(2_000)}
+    tree = StateTree(kv, cache_pages=3)
+    commit(tree, kv, model)
+    tree.warm()
+    assert all(proves(tree.root, tree.prove(key), model, key) for key in list(model)[::50])
 
 
 def test_two_trees_in_one_store_do_not_meet() -> None:
@@ -244,7 +286,8 @@ def test_a_tree_on_disk_is_found_again(tmp_path_factory: pytest.TempPathFactory)
     kv.close()
     kv = LevelKV(folder)
     tree = StateTree(kv, root=change.root)
-    assert all(proves(tree, model, b"%d" % i) for i in range(0, 330, 11))
+    keys = [b"%d" % i for i in range(0, 330, 11)]
+    assert all(proves(tree.root, tree.prove(key), model, key) for key in keys)
     kv.close()
 
 
@@ -256,22 +299,37 @@ def test_opening_at_a_root_that_is_not_stored_is_refused(root: bytes) -> None:
         StateTree(kv, root=root)
 
 
-@pytest.mark.parametrize("damage", [None, b"", b"\x00\x03\x00\x03short"])
-def test_a_lost_or_cut_node_is_named_not_read(damage: bytes | None) -> None:
+@pytest.mark.parametrize("damage", [None, b"", b"short", bytes(32), bytes(518)])
+@pytest.mark.parametrize("kind", ["row", "record"])
+def test_a_lost_or_changed_part_is_named_not_read(kind: str, damage: bytes | None) -> None:
     kv = MemoryKV()
-    model = {b"%d" % i: b"v" for i in range(200)}
+    model = {b"%d" % i: b"v" for i in range(2_000)}
     commit(StateTree(kv), kv, model)
-    lost = next(key for key, _ in kv.scan(b"n\x00", b"o"))
+    range_ = (b"n\x00", b"n\x10") if kind == "row" else (b"n\x10", b"o")
+    lost = next(key for key, _ in kv.scan(*range_))
     if damage is None:
         kv.write([], [lost])
     else:
         kv.write([(lost, damage)])
+    way = lost[1:] if kind == "row" else nibbles(lost[2:])[:2]
+    on_its_way = next(key for key in model if nibbles(sha256(key).digest()).startswith(way))
     tree = StateTree(kv, root=model_root(model))
-    on_its_way = next(key for key in model if nibbles(sha256(key).digest()).startswith(lost[1:]))
     with pytest.raises(StoreCorruptError, match="missing or damaged"):
         tree.prove(on_its_way)
     with pytest.raises(StoreCorruptError, match="missing or damaged"):
         tree.plan({on_its_way: b"w"})
+    with pytest.raises(StoreCorruptError, match="missing or damaged"):
+        tree.warm()
+
+
+@pytest.mark.parametrize("kind", ["row", "record"])
+def test_a_part_too_many_is_noticed(kind: str) -> None:
+    kv = MemoryKV()
+    model = {b"%d" % i: b"v" for i in range(20)}
+    commit(StateTree(kv), kv, model)
+    kv.write([(b"n", bytes(518)) if kind == "row" else (b"n\x10" + bytes(32), bytes(32))])
+    with pytest.raises(StoreCorruptError, match="Sync this node anew"):
+        StateTree(kv, root=model_root(model))
 
 
 def test_only_the_planning_version_adopts_a_change() -> None:
