@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from google.protobuf.message import DecodeError
 
@@ -120,7 +121,7 @@ def make_block(
     raw_txs = [tx.raw for tx in txs]
     filled = replace(
         header,
-        tx_root=merkle.root(raw_txs),
+        tx_root=merkle.root_of_hashes([tx.key for tx in txs]),
         evidence_root=merkle.root(list(evidence)),
         last_commit_hash=digest(last_commit) if last_commit else ZERO_HASH,
     )
@@ -136,7 +137,7 @@ def decode_block(
 ) -> tuple[Block, list[SignedBytes]]:
     """Decodes a block and checks that its lists are those that its header names.
 
-    `known` gives the already verified transaction with an envelope digest, if there is one, so that nothing is
+    `known` gives the already verified transaction with an envelope's key, if there is one, so that nothing is
     decoded or verified twice. A block has one encoding: with idle bytes that its id does not cover, one node could be made to
     find it too large and another not. Also returns the signatures that still have to be checked. Raises ValueError on
     anything malformed, however it was meant.
@@ -157,22 +158,22 @@ def decode_block(
     if header.chain_id != chain_id:
         raise ValueError(f"a block of another chain, {header.chain_id[:80]!r}")
     raw_txs, evidence = list(message.txs), tuple(message.evidence)
-    if merkle.root(raw_txs) != header.tx_root or merkle.root(evidence) != header.evidence_root:
+    keys = [sha256(b"\x00" + raw_tx).digest() for raw_tx in raw_txs]  # chain.tx.envelope_key, for every transaction
+    if merkle.root_of_hashes(keys) != header.tx_root or merkle.root(evidence) != header.evidence_root:
         raise ValueError("the block's lists are not those that its header names")
     if (digest(message.last_commit) if message.last_commit else ZERO_HASH) != header.last_commit_hash:
         raise ValueError("the block's last commit is not the one that its header names")
     last_commit = decode_commit(message.last_commit) if message.last_commit else None
-    txs, unchecked = _decode_txs(raw_txs, chain_id, known)
+    txs, unchecked = _decode_txs(raw_txs, keys, chain_id, known)
     return Block(block_id_of(message.header), header, message.header, txs, evidence, last_commit, raw), unchecked
 
 
 def _decode_txs(
-    raw_txs: Sequence[bytes], chain_id: str, known: Callable[[bytes], Tx | None]
+    raw_txs: Sequence[bytes], keys: Sequence[bytes], chain_id: str, known: Callable[[bytes], Tx | None]
 ) -> tuple[tuple[Tx, ...], list[SignedBytes]]:
     txs: list[Tx] = []
     unchecked: list[SignedBytes] = []
-    for raw_tx in raw_txs:
-        key = digest(raw_tx)
+    for raw_tx, key in zip(raw_txs, keys, strict=True):
         tx = known(key)
         if tx is None:
             decoded = decode_tx(raw_tx, chain_id, key)

@@ -24,12 +24,13 @@ class Limits:
     expiry_window: int = 100_000  # heights
 
 
-@dataclass(slots=True)
-class _Lane:
-    """One sender's waiting transactions by nonce; `next_nonce` is what the chain expects."""
+class _Lane(dict[int, Tx]):
+    """One sender's waiting transactions by nonce; `next_nonce` is what the chain expects. Most senders have one transaction
+    waiting, so a lane comes and goes with it and must be cheap to make."""
+
+    __slots__ = ("next_nonce",)
 
     next_nonce: int
-    waiting: dict[int, Tx]
 
 
 class Mempool:
@@ -39,7 +40,7 @@ class Mempool:
         self._nonce_of = nonce_of
         self._limits = limits
         self._lanes: dict[str, _Lane] = {}
-        self._arrival: dict[bytes, Tx] = {}  # by envelope digest, in order of arrival
+        self._arrival: dict[bytes, Tx] = {}  # by envelope key, in order of arrival
         self._expiring: dict[int, dict[bytes, None]] = {}
         self._ready: set[str] = set()  # senders whose next transaction waits
         self._bytes = 0
@@ -53,7 +54,7 @@ class Mempool:
         return bool(self._ready)
 
     def known(self, key: bytes) -> Tx | None:
-        """The transaction with this envelope digest, whose signature was checked when it was added."""
+        """The transaction with this envelope key, whose signature was checked when it was added."""
         return self._arrival.get(key)
 
     def first(self, count: int) -> list[Tx]:
@@ -66,7 +67,7 @@ class Mempool:
         if lane is None:
             return self._nonce_of(sender)
         nonce = lane.next_nonce
-        while nonce in lane.waiting:
+        while nonce in lane:
             nonce += 1
         return nonce
 
@@ -81,7 +82,8 @@ class Mempool:
         if refusal is not None:
             return refusal
         if lane is None:
-            lane = self._lanes[sender] = _Lane(expected, {})
+            lane = self._lanes[sender] = _Lane()
+            lane.next_nonce = expected
         self._put(lane, tx)
         if tx.nonce == expected:
             self._ready.add(sender)
@@ -98,9 +100,9 @@ class Mempool:
             return Refusal(Code.EXPIRED, f"expired at height {expiry_height}, the next block is {height}: sign again")
         if expiry_height > height + limits.expiry_window:
             return Refusal(Code.EXPIRY_TOO_FAR, f"the expiry may be at most {limits.expiry_window} heights ahead")
-        if lane is not None and nonce in lane.waiting:
+        if lane is not None and nonce in lane:
             return Refusal(Code.NONCE_TAKEN, f"another transaction waits with nonce {nonce}: use the next free one")
-        if lane is not None and len(lane.waiting) >= limits.per_sender:
+        if lane is not None and len(lane) >= limits.per_sender:
             return Refusal(Code.SENDER_FULL, f"{limits.per_sender} transactions of this sender wait: send again later")
         if len(self._arrival) >= limits.transactions or self._bytes + len(tx.raw) > limits.bytes:
             return Refusal(Code.MEMPOOL_FULL, "too many transactions wait: send again later")
@@ -109,7 +111,7 @@ class Mempool:
     def any_ready(self, fits: Callable[[Tx], bool]) -> bool:
         """Like `has_ready`, for transactions of a kind."""
         lanes = (self._lanes[sender] for sender in self._ready)
-        return any(fits(lane.waiting[lane.next_nonce]) for lane in lanes)
+        return any(fits(lane[lane.next_nonce]) for lane in lanes)
 
     def reap(
         self, max_bytes: int, max_gas: int, max_transactions: int, fits: Callable[[Tx], bool] | None = None
@@ -117,12 +119,12 @@ class Mempool:
         """Transactions for a block: in order of arrival, but never a nonce before the ones below it, nor one that does
         not fit."""
         taken: list[Tx] = []
+        lanes = self._lanes
         upcoming: dict[str, int] = {}
         passed: dict[str, set[int]] = {}
         for arrived in self._arrival.values():
             sender, arrived_nonce = arrived.sender, arrived.nonce
-            lane = self._lanes[sender]
-            waiting = lane.waiting
+            lane = lanes[sender]
             nonce = upcoming.get(sender)
             if nonce is None:
                 nonce = lane.next_nonce
@@ -131,7 +133,7 @@ class Mempool:
                 continue
             early = passed.get(sender, ())
             while nonce == arrived_nonce or nonce in early:
-                tx = waiting[nonce]
+                tx = lane[nonce]
                 if fits is not None and not fits(tx):
                     break
                 max_bytes -= len(tx.raw) + LIST_ITEM_BYTES
@@ -145,15 +147,17 @@ class Mempool:
 
     def committed(self, txs: Iterable[Tx], height: int) -> None:
         """Forgets what a block at `height` took, what its nonces overtook, and what has expired by now."""
+        lanes = self._lanes
         for tx in txs:
             sender = tx.sender
-            lane = self._lanes.get(sender)
+            lane = lanes.get(sender)
             if lane is None:
                 continue
             following = tx.nonce + 1
             for nonce in range(lane.next_nonce, following):
-                if nonce in lane.waiting:
-                    self._take(lane, lane.waiting[nonce])
+                overtaken = lane.get(nonce)
+                if overtaken is not None:
+                    self._take(lane, overtaken)
             if following > lane.next_nonce:
                 lane.next_nonce = following
             self._mark(sender, lane)
@@ -176,16 +180,16 @@ class Mempool:
 
     def _mark(self, sender: str, lane: _Lane) -> None:
         """After a change of the lane: it is ready, or waits for a nonce, or is empty and goes."""
-        if lane.next_nonce in lane.waiting:
+        if lane.next_nonce in lane:
             self._ready.add(sender)
             return
         self._ready.discard(sender)
-        if not lane.waiting:
+        if not lane:
             del self._lanes[sender]
 
     def _put(self, lane: _Lane, tx: Tx) -> None:
         key, expiry_height = tx.key, tx.expiry_height
-        lane.waiting[tx.nonce] = tx
+        lane[tx.nonce] = tx
         self._arrival[key] = tx
         bucket = self._expiring.get(expiry_height)
         if bucket is None:
@@ -195,7 +199,7 @@ class Mempool:
 
     def _take(self, lane: _Lane, tx: Tx) -> None:
         key, expiry_height = tx.key, tx.expiry_height
-        del lane.waiting[tx.nonce]
+        del lane[tx.nonce]
         del self._arrival[key]
         bucket = self._expiring[expiry_height]
         del bucket[key]
@@ -205,11 +209,11 @@ class Mempool:
 
     def check_invariants(self) -> None:
         """Asserts that lanes and indexes hold the same transactions."""
-        in_lanes = {tx.key: tx for lane in self._lanes.values() for tx in lane.waiting.values()}
+        in_lanes = {tx.key: tx for lane in self._lanes.values() for tx in lane.values()}
         assert in_lanes == self._arrival
         assert self._bytes == sum(len(tx.raw) for tx in in_lanes.values())
         assert {k for bucket in self._expiring.values() for k in bucket} == set(in_lanes)
-        assert self._ready == {s for s, lane in self._lanes.items() if lane.next_nonce in lane.waiting}
+        assert self._ready == {s for s, lane in self._lanes.items() if lane.next_nonce in lane}
         for sender, lane in self._lanes.items():
-            assert lane.waiting, f"an empty lane of {sender}"
-            assert all(n >= lane.next_nonce and tx.nonce == n for n, tx in lane.waiting.items())
+            assert lane, f"an empty lane of {sender}"
+            assert all(n >= lane.next_nonce and tx.nonce == n for n, tx in lane.items())

@@ -38,9 +38,14 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def root(leaves: Sequence[bytes]) -> bytes:
     """The Merkle tree hash of `leaves` (32 bytes); EMPTY_ROOT for none."""
-    if not leaves:
+    return root_of_hashes([sha256(b"\x00" + leaf).digest() for leaf in leaves])
+
+
+def root_of_hashes(hashes: list[bytes]) -> bytes:
+    """The same of leaves whose `leaf_hash` is known already."""
+    if not hashes:
         return EMPTY_ROOT
-    level = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+    level = hashes
     while len(level) > 1:
         level = _parents(level)
     return level[0]

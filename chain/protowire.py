@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-_ONE_BYTE = tuple(bytes((n,)) for n in range(128))
+_SHORT = (*(bytes((n,)) for n in range(128)), *(bytes((n & 127 | 128, n >> 7)) for n in range(128, 4_096)))
+"""Ready-made: places in a block, lengths and what a call uses are mostly among them."""
 
 
 def varint(number: int) -> bytes:
     """`number` from 0 upwards: seven bits a byte, the lowest first."""
-    if number < 128:
-        return _ONE_BYTE[number]
-    if number < 16_384:
-        return bytes((number & 127 | 128, number >> 7))
+    if number < len(_SHORT):
+        return _SHORT[number]
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)

@@ -6,7 +6,7 @@ What has passed is trusted further in because it was checked once: sizes, encodi
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -48,6 +48,7 @@ MAX_SERVED_BLOCKS = 50
 MAX_SERVED_BYTES = 4 * 1024 * 1024
 MAX_STEP = max(Step)
 RECENT_TXS = 20_000
+FORGOTTEN_AT_ONCE = 2_000
 # The largest ones would otherwise take gigabytes, and any client may send them. Each holds its bytes twice (its calls are copies).
 RECENT_TX_BYTES = 16 * 1024 * 1024
 RECENT_VOTES = 8_192
@@ -78,7 +79,7 @@ Validators = Callable[[int], ValidatorSet | None]
 
 
 class Door:
-    """`known` gives a transaction that this node verified before, by its envelope digest. Without a pool, signatures are
+    """`known` gives a transaction that this node verified before, by its envelope's key. Without a pool, signatures are
     checked at once: no method then waits for anything."""
 
     def __init__(
@@ -89,7 +90,7 @@ class Door:
         self._validators = validators
         self._pool = pool
         # Between the check and the mempool, and after a block took it: a transaction comes once from each peer.
-        self._recent_txs: OrderedDict[bytes, Tx] = OrderedDict()
+        self._recent_txs: dict[bytes, Tx] = {}
         self._recent_tx_bytes = 0
         self._recent_votes: OrderedDict[bytes, None] = OrderedDict()
 
@@ -104,12 +105,11 @@ class Door:
             results, places, unchecked = self._decoded(raw_txs)
         right = await verify_in(self._pool, unchecked)
         with PROCESS.measured("admission"):
-            for place, is_right in zip(places, right, strict=True):
-                tx_or_refusal = results[place]
-                if not is_right:
-                    results[place] = BAD_SIGNATURE
-                elif isinstance(tx_or_refusal, Tx):
-                    self._remember(tx_or_refusal)
+            if not all(right):
+                for place, is_right in zip(places, right, strict=True):
+                    if not is_right:
+                        results[place] = BAD_SIGNATURE
+            self._remember([tx for place in places if isinstance(tx := results[place], Tx)])
         return results
 
     def _decoded(self, raw_txs: Sequence[bytes]) -> tuple[list[Tx | Refusal], list[int], list[SignedBytes]]:
@@ -119,7 +119,7 @@ class Door:
         unchecked: list[SignedBytes] = []
         recent, in_mempool, chain_id = self._recent_txs.get, self._mempool_knows, self._chain_id
         for raw in raw_txs:
-            key = sha256(raw).digest()
+            key = sha256(b"\x00" + raw).digest()  # chain.tx.envelope_key, for every transaction
             tx = recent(key) or in_mempool(key)
             if tx is not None:
                 results.append(tx)
@@ -134,13 +134,22 @@ class Door:
             unchecked.append(signed)
         return results, places, unchecked
 
-    def _remember(self, tx: Tx) -> None:
-        if tx.key in self._recent_txs:
-            return
-        self._recent_txs[tx.key] = tx
-        self._recent_tx_bytes += len(tx.raw)
-        while len(self._recent_txs) > RECENT_TXS or self._recent_tx_bytes > RECENT_TX_BYTES:
-            self._recent_tx_bytes -= len(self._recent_txs.popitem(last=False)[1].raw)
+    def _remember(self, txs: Iterable[Tx]) -> None:
+        recent = self._recent_txs
+        for tx in txs:
+            key = tx.key
+            if key not in recent:
+                recent[key] = tx
+                self._recent_tx_bytes += len(tx.raw)
+        if len(recent) > RECENT_TXS or self._recent_tx_bytes > RECENT_TX_BYTES:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Some more than it must, so that it is not at work again for the next one."""
+        recent = self._recent_txs
+        oldest = iter(list(recent))
+        while len(recent) > RECENT_TXS - FORGOTTEN_AT_ONCE or self._recent_tx_bytes > RECENT_TX_BYTES:
+            self._recent_tx_bytes -= len(recent.pop(next(oldest)).raw)
 
     async def peer_txs(self, peer: PeerId, batch: pb.TxBatch) -> TxsReceived | Fault:
         """Correct peers pass on only what they checked, so one bad transaction condemns the batch."""
@@ -248,9 +257,7 @@ class Door:
             return Fault("a block that is not the proposed one")
         if not all(await verify_in(self._pool, unchecked)):
             return Fault("a block with a transaction whose signature is wrong")
-        for tx in block.txs:
-            if tx.key not in self._recent_txs:
-                self._remember(tx)
+        self._remember(block.txs)
         return block
 
     @staticmethod

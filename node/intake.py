@@ -27,27 +27,31 @@ class Intake:
         """What to send and to answer, and whether anything is new. `height` is the one at hand."""
         verdicts: list[Refusal | None] = []
         fresh: list[bytes] = []
+        known, room, unknown_call, add = self.mempool.known, self._room, self._ledger.unknown_call, self.mempool.add
         for tx in event.txs:
-            known = self.mempool.known(tx.key) is not None
-            verdict = None if known else self._admit(tx, height)
+            if known(tx.key) is not None:
+                verdicts.append(None)
+                continue
+            verdict = unfit(tx, room) or unknown_call(tx) or add(tx, height)
             verdicts.append(verdict)
-            if verdict is None and not known:
+            if verdict is None:
                 fresh.append(tx.raw)
         effects: list[Effect] = []
         if event.peer is None:
             batches = (fresh[at : at + RELAYED_AT_ONCE] for at in range(0, len(fresh), RELAYED_AT_ONCE))
             effects += [SendTxs(None, tuple(batch)) for batch in batches]
         if event.request is not None:
-            effects.append(AnswerClient(event.request, tuple(verdicts)))
+            answer = [verdict and self._explained(tx, verdict) for tx, verdict in zip(event.txs, verdicts, strict=True)]
+            effects.append(AnswerClient(event.request, tuple(answer)))
         return effects, bool(fresh)
 
-    def _admit(self, tx: Tx, height: int) -> Refusal | None:
-        refusal = unfit(tx, self._room) or self._ledger.unknown_call(tx) or self.mempool.add(tx, height)
-        if refusal is not None and refusal.code is Code.NONCE_USED:
-            place = self._ledger.store.find_tx(tx.id)
-            if place is not None:
-                return Refusal(Code.ALREADY_FINAL, f"it is final at height {place[0]}: ask for its receipt")
-        return refusal
+    def _explained(self, tx: Tx, refusal: Refusal) -> Refusal:
+        """A client is told that its transaction is final already. (Peers, who pass on what a block took meanwhile, are told
+        nothing, so nothing is looked up for them.)"""
+        place = self._ledger.store.find_tx(tx.id) if refusal.code is Code.NONCE_USED else None
+        if place is None:
+            return refusal
+        return Refusal(Code.ALREADY_FINAL, f"it is final at height {place[0]}: ask for its receipt")
 
     def waiting(self, to: PeerId | None) -> list[Effect]:
         """Passes on what waits here, to a new peer or to all."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.runtime.checker import check
-from contracts.runtime.codec import decode
+from contracts.runtime.codec import MAX_TEXT, decode
 from contracts.runtime.errors import ContractError
 from contracts.runtime.model import CheckError, Contract, Function
-from contracts.runtime.types import Make, Mismatch, converter, render
+from contracts.runtime.types import BOOL, INT, NONE, STR, Make, Mismatch, Scalar, Type, converter, render
+
+_FLAT: dict[Type, type] = {INT: int, STR: str, BOOL: bool, Scalar("bytes"): bytes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,16 @@ def contract_abi(source: bytes) -> list[FunctionAbi]:
 class Signature:
     """Checks and copies what goes into a function and what comes out."""
 
-    __slots__ = ("converts", "count", "is_view", "to_result")
+    __slots__ = ("converts", "count", "is_view", "is_void", "kinds", "texts", "to_result")
 
     def __init__(self, function: Function, classes: Mapping[str, Make]) -> None:
         self.is_view = function.kind == "view"
+        self.is_void = function.returns == NONE
         self.converts = [converter(kind, classes) for _, kind in function.params]
         self.count = len(self.converts)
         self.to_result = converter(function.returns, {})
+        self.kinds = tuple([_FLAT.get(kind) for _, kind in function.params])
+        self.texts = [place for place, kind in enumerate(self.kinds) if kind is str or kind is bytes]
 
     def arguments(self, values: Any) -> list[Any]:
         """Raises ContractError BAD_ARGUMENTS."""
@@ -81,7 +86,12 @@ class Signature:
             values = decode(data)
         except ValueError:
             raise ContractError("BAD_ARGUMENTS") from None
-        return self.arguments(values)
+        if type(values) is not list or tuple(map(type, values)) != self.kinds:
+            return self.arguments(values)
+        for place in self.texts:  # what `arguments` does for scalars: an integer that was decoded has at most 256 bits
+            if len(values[place]) > MAX_TEXT:
+                raise ContractError("BAD_ARGUMENTS")
+        return values
 
     def result(self, value: Any) -> Any:
         """The result with records as tuples, sharing nothing with the contract. Raises ContractError BAD_RESULT."""

@@ -6,7 +6,8 @@ type 1 (big-endian two's complement, shortest form, at most 256 bits), tuples an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -18,6 +19,8 @@ MAX_DEPTH = 16
 MAX_ITEMS = 65_536
 MAX_TEXT = 4_096  # characters of a str, bytes of a bytes, in any value of a contract
 EXT_BIG_INT = 1
+INT_HEADS = frozenset((*range(0x80), *range(0xCC, 0xD4), *range(0xE0, 0x100)))
+"""With which the encoding of an integer of up to 64 bits begins, and no other: msgpack reads it without being told anything."""
 
 _pack = msgpack.Packer(autoreset=True).pack
 _FLAT = frozenset({int, str, bytes, bool, type(None)})
@@ -114,6 +117,18 @@ def _from_ext(code: int, data: bytes) -> int:
     return value
 
 
+# For bytes that `encode` made.
+decode_trusted: Callable[[bytes], Any] = partial(
+    msgpack.unpackb,
+    raw=False,
+    use_list=True,
+    strict_map_key=False,
+    ext_hook=_from_ext,
+    max_array_len=MAX_ITEMS,
+    max_map_len=MAX_ITEMS,
+)
+
+
 def decode(data: bytes) -> Any:
     """The value of well-formed bytes, arrays as lists. Total: whatever the bytes are, nothing but ValueError is raised.
 
@@ -126,19 +141,6 @@ def decode(data: bytes) -> Any:
     except (ValueError, TypeError, OverflowError, msgpack.exceptions.UnpackException) as error:
         raise ValueError(f"not a value: {error}") from None
     return value
-
-
-def decode_trusted(data: bytes) -> Any:
-    """For bytes that `encode` made."""
-    return msgpack.unpackb(
-        data,
-        raw=False,
-        use_list=True,
-        strict_map_key=False,
-        ext_hook=_from_ext,
-        max_array_len=MAX_ITEMS,
-        max_map_len=MAX_ITEMS,
-    )
 
 
 def is_canonical(data: bytes) -> bool:

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import msgpack
 
 from contracts.runtime import gas
-from contracts.runtime.codec import INT_MAX, INT_MIN, MAX_TEXT, Unencodable, decode_trusted
+from contracts.runtime.codec import INT_HEADS, INT_MAX, INT_MIN, MAX_TEXT, Unencodable, decode_trusted
 from contracts.runtime.errors import ContractError
 from contracts.runtime.keys import MAX_KEY_BYTES, key_bytes, map_prefix, value_key
 from contracts.runtime.model import Contract, State
 from contracts.runtime.types import INT, STR, Converter, Make, Mismatch, Scalar, TupleOf, converter
 
 _pack = msgpack.Packer(autoreset=True).pack
+_unpack = msgpack.unpackb
 _SMALL = 1 << 63
 
 
@@ -89,7 +90,10 @@ def _decoder(storage: Storage, state: State, classes: Mapping[str, Make]) -> Cal
         except Mismatch:
             raise ContractError("STATE_TYPE") from None
 
-    return decode
+    def decode_int(raw: bytes) -> Any:
+        return _unpack(raw) if raw[0] in INT_HEADS else decode(raw)
+
+    return decode_int if state.value == INT else decode
 
 
 def _key_maker(storage: Storage, owner: str, state: State) -> Callable[[Any], bytes]:

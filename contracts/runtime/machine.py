@@ -28,6 +28,7 @@ _compiled: dict[bytes, Compiled] = {}  # by code hash; checked and compiled once
 _pack = msgpack.Packer(autoreset=True).pack
 _code_key = lru_cache(maxsize=256)(code_key)
 _NIL = encode(None)
+_tuple = tuple.__new__  # a named tuple made so takes half the time
 _PLAIN = frozenset({int, str, bool, bytes, type(None)})
 
 
@@ -98,6 +99,9 @@ class Machine:
         }
         self.instances: dict[tuple[str, bytes], Instance] = {}
         self.records: dict[bytes, CodeRecord] = {}
+        self.recent: dict[
+            str, tuple[bytes, Instance]
+        ] = {}  # by contract: the very record that led to it last, unpaused
         self.begin(_Nothing(), 0, False)
 
     def begin(self, view: StateView, gas_limit: int, read_only: bool) -> None:
@@ -125,13 +129,18 @@ class Machine:
             raw = None
         if raw is None:
             raise ContractError("UNKNOWN_CONTRACT")
+        recent = self.recent.get(name)
+        if recent is not None and recent[0] is raw:
+            return recent[1]
         record = self.records.get(raw)
         if record is None:
             record = self.records[raw] = CodeRecord(*decode_trusted(raw))
         if record.paused_until_height > height:
             raise ContractError("PAUSED")
-        found = self.instances.get((name, record.code_hash))
-        return found if found is not None else self.link(name, record.code_hash)
+        found = self.instances.get((name, record.code_hash)) or self.link(name, record.code_hash)
+        if not record.paused_until_height:
+            self.recent[name] = raw, found
+        return found
 
     def link(self, name: str, code_hash: bytes) -> Instance:
         compiled = _compiled.get(code_hash)
@@ -167,7 +176,9 @@ class Machine:
         was_read_only = self.read_only
         self.read_only = was_read_only or signature.is_view
         self.stack.append(instance)
-        result = signature.result(instance.functions[function](*args))
+        result = instance.functions[function](*args)
+        if result is not None or not signature.is_void:
+            result = signature.result(result)
         self.stack.pop()
         self.read_only = was_read_only
         return result
@@ -191,15 +202,21 @@ class Machine:
     def read(self, key: bytes) -> bytes | None:
         overlay = self.overlay
         raw = overlay[key] if key in overlay else self.view_get(key)
-        if raw is not None:
-            self.charge(gas.VALUE_BYTE * len(raw))
+        if raw is not None:  # `charge`, written out here and in `write`: both run several times in every transaction
+            cell = self.cell
+            left = cell.cell_contents = cell.cell_contents - gas.VALUE_BYTE * len(raw)
+            if left < 0:
+                raise OutOfGas
         return raw
 
     def write(self, key: bytes, raw: bytes | None) -> None:
         if self.read_only:
             raise ContractError("READ_ONLY")
         if raw is not None:
-            self.charge(gas.VALUE_BYTE * (len(raw) + len(key)))
+            cell = self.cell
+            left = cell.cell_contents = cell.cell_contents - gas.VALUE_BYTE * (len(raw) + len(key))
+            if left < 0:
+                raise OutOfGas
         self.overlay[key] = raw
 
     def encoded(self, value: Any) -> bytes:
@@ -226,19 +243,17 @@ class Machine:
         def emit(event: str, fields: dict[str, Any]) -> None:
             if self.read_only:
                 raise ContractError("READ_ONLY")
-            for value in fields.values():
-                if type(value) not in _PLAIN:
-                    packed = self.encoded(fields)
-                    break
-            else:
+            if _PLAIN.issuperset(map(type, fields.values())):
                 try:
                     packed = _pack(fields)
                 except (OverflowError, ValueError):
                     packed = self.encoded(fields)
+            else:
+                packed = self.encoded(fields)
             self.charge(gas.VALUE_BYTE * len(packed))
             if len(self.events) >= MAX_EVENTS:
                 raise ContractError("TOO_MANY_EVENTS")
-            self.events.append(Event(name, event, packed))
+            self.events.append(_tuple(Event, (name, event, packed)))
 
         return emit
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chain import merkle
 from chain.block import MAX_BLOCK_TXS, decode_block
 from gridbft.v1 import chain_pb2 as pb
 from tests.chain.network import Chain, genesis, pay
@@ -18,6 +19,14 @@ def test_a_block_is_decoded_from_its_own_encoding() -> None:
     assert BLOCK.raw == HEADER + LISTS
     block, _ = decode_block(BLOCK.raw, CHAIN.genesis.chain_id)
     assert (block.id, block.raw) == (BLOCK.id, BLOCK.raw)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 13])
+def test_the_header_names_the_rfc_6962_root_of_the_transactions(count: int) -> None:
+    """What is hashed once for finding a transaction again and for the list is the same for a stranger who hashes the list."""
+    block = CHAIN.propose(*(CHAIN.tx("alice", pay("bob", n + 1)) for n in range(count)))
+    assert block.header.tx_root == merkle.root([tx.raw for tx in block.txs])
+    assert decode_block(block.raw, CHAIN.genesis.chain_id)[0].txs == block.txs
 
 
 @pytest.mark.parametrize(

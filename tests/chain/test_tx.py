@@ -2,9 +2,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.bindings import crypto_sign_open
 
+from chain import merkle
 from chain.hashes import digest
 from chain.refusal import Code, Refusal
-from chain.tx import MAX_CALLS, MAX_TX_BYTES, SignedBytes, Tx, decode_tx, encode_tx
+from chain.tx import MAX_CALLS, MAX_TX_BYTES, SignedBytes, Tx, TxCall, decode_tx, encode_tx, envelope_key
 from gridbft.v1 import chain_pb2 as pb
 from tests.chain.txs import CHAIN, address_of, call, signed
 
@@ -36,6 +37,19 @@ def test_the_id_is_the_digest_of_the_body_so_the_signature_does_not_change_it() 
     other = encode_tx(envelope.body, envelope.public_key, bytes(64))
     assert decoded(raw)[0].id == decoded(other)[0].id == digest(envelope.body)
     assert decoded(raw)[0].key != decoded(other)[0].key
+
+
+def test_the_key_is_the_leaf_of_a_blocks_list_so_that_it_is_hashed_once() -> None:
+    raw = signed()
+    assert decoded(raw)[0].key == envelope_key(raw) == merkle.leaf_hash(raw)
+
+
+def test_what_is_decoded_is_made_of_the_named_tuples_with_all_their_fields() -> None:
+    for calls in ((call("market", "clear"),), (call("a", "b"), call("c", "d", 1))):
+        tx, check = decoded(signed(calls=calls))
+        assert (type(tx), type(check)) == (Tx, SignedBytes)
+        assert (tx, check) == (Tx(*tx), SignedBytes(*check))
+        assert (tx.calls, {type(c) for c in tx.calls}) == (calls, {TxCall})
 
 
 def test_a_transaction_of_another_chain_is_refused() -> None:

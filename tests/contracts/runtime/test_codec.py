@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.runtime.codec import INT_MAX, INT_MIN, MAX_DEPTH, Unencodable, decode, encode, is_canonical
+from contracts.runtime.codec import INT_HEADS, INT_MAX, INT_MIN, MAX_DEPTH, Unencodable, decode, encode, is_canonical
 from contracts.runtime.keys import key_bytes, state_key
 
 scalars = st.none() | st.booleans() | st.integers(INT_MIN, INT_MAX) | st.text(max_size=40) | st.binary(max_size=40)
@@ -20,6 +20,15 @@ values = st.recursive(
     max_leaves=20,
 )
 map_keys = st.recursive(dict_keys, lambda inner: st.tuples(inner, inner), max_leaves=3)
+
+
+@given(values)
+def test_the_first_byte_tells_an_integer_of_64_bits_which_then_needs_no_checks(value: Any) -> None:
+    raw = encode(value)
+    is_small = type(value) is int and -(2**63) <= value < 2**64
+    assert (raw[0] in INT_HEADS) == is_small
+    if is_small:
+        assert msgpack.unpackb(raw) == value
 
 
 @given(values)
