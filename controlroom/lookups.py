@@ -20,7 +20,7 @@ from gridbft.ground import Ground
 from gridbft.history import asked
 from gridbft.inspection import contract_source, settlement_terms
 from gridbft.records import Receipt
-from gridbft.trace import standing_readings, trace, way_record
+from gridbft.trace import standing_readings, way_record
 
 KEPT_ANSWERS = 256
 ASKED_AT_ONCE = 8
@@ -315,9 +315,9 @@ class Desk:
     async def certificate(self, params: Params) -> View:
         """A certificate's way from the meter to its retirements."""
         model, number = self.room.model, _number(params.get("id", ""), "certificate")
-        way = trace(model.origin.events, number)
-        if way is None or number not in model.origin.certificates:
-            raise Missing(f"there is no certificate {number}")
+        way = model.origin.way_of(number)
+        if way is None:
+            raise Missing(absent(number, model.origin.newest_certificate, "certificate", "trace"))
         rows = [] if way.is_carbon else [r for s in way.slots for r in model.energy.rows_of(way.device, s)]
         record = plain(way_record(way, standing_readings(way, rows)))
         people = ("source", "owner", "beneficiary", "seller", "buyer")
@@ -344,6 +344,13 @@ class Desk:
             self._terms.clear()
             self._tariffs.clear()
             self._chain_id = self.room.feed.chain_id
+
+
+def absent(number: int, newest: int, what: str, command: str) -> str:
+    """Why there is no such certificate or retirement here; they are numbered from 1."""
+    if 1 <= number <= newest:
+        return f"too old for this page to have it: gridbft {command} {what} {number} asks the chain"
+    return f"there is no {what} {number}"
 
 
 def _receipt(receipt: Receipt) -> dict[str, Any]:

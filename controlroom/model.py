@@ -28,7 +28,7 @@ BILLED = frozenset({"Traded", "Served", "Settled", "Resettled", "SlotSettled", "
 AHEAD = frozenset({"OrderPlaced", "OrderCancelled", "OrderEnded", "Offered", "OfferWithdrawn"})
 SLOT_MS = 900_000
 KEPT_DAYS = 14
-"""Days whose market, readings and bills can be looked at; certificates are never forgotten."""
+"""Days whose market, readings and bills can be looked at; certificates are kept longer (see `origin.MAX_EVENTS`)."""
 KEPT_AHEAD = 7
 """Days beside them for which there are orders only: nobody pushes others' days out by ordering for far ones."""
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from controlroom.lookups import Missing
+from controlroom.lookups import Missing, absent
 from controlroom.plain import plain
 from controlroom.room import BadRequest, Room
 from gridbft import BlockingClient
@@ -32,7 +32,7 @@ class Notary:
         genesis = self._genesis()
         one = self.room.model.origin.retirements.get(retirement_id)
         if one is None:
-            raise Missing(f"there is no retirement {retirement_id}")
+            raise Missing(absent(retirement_id, self.room.model.origin.newest_retirement, "retirement", "prove"))
         proof = await asyncio.to_thread(self._proved, one.tx_id, one.event, genesis)
         await asyncio.to_thread(verify, proof, genesis)
         return proof

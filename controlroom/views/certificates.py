@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from controlroom.clock import slot_label, slots_of
@@ -16,7 +17,7 @@ def certificates(room: Room, params: Params) -> View:
     model, origin = room.model, room.model.origin
     chosen = chosen_day(model, params)
     slots = slots_of(chosen) if chosen is not None else range(0)
-    newest = [origin.retirements[number] for number in sorted(origin.retirements, reverse=True)[:LISTED]]
+    newest = islice(reversed(origin.retirements.values()), LISTED)
     until = model.days.get(chosen, slots.start) if chosen is not None else 0  # nothing is said of what is to come
     of_day = sorted((c for c in origin.certificates.values() if c.slot in slots), key=lambda c: -c.certificate_id)
     return {
@@ -30,8 +31,8 @@ def certificates(room: Room, params: Params) -> View:
         "total_traded_wh": sum(origin.traded_wh.values()),
         "total_retired_wh": sum(origin.retired_wh.values()),
         "total_ended_wh": origin.ended_wh,
-        "count": len(origin.certificates),
-        "retirement_count": len(origin.retirements),
+        "count": origin.certificate_count,
+        "retirement_count": origin.retirement_count,
         "certificates": [shown_certificate(model, c) for c in of_day[:LISTED]],
         "retirements": [shown_retirement(model, r) for r in newest],
     }

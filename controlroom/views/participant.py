@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from controlroom.clock import day_of, slot_label, slots_of
@@ -72,7 +73,7 @@ def participant(room: Room, params: Params) -> View:
     origin = model.origin
     owned = sorted(origin.owned.get(account, set()), reverse=True)
     held = [origin.certificates[number] for number in owned if origin.certificates[number].left > 0]
-    retired = origin.retirements_of.get(account, [])[::-1]
+    retired = islice(reversed(origin.retirements_of.get(account, {}).values()), LISTED_CERTIFICATES)
     meters = model.people.meters_of.get(account, [])
     return {
         "account": account,
@@ -97,9 +98,9 @@ def participant(room: Room, params: Params) -> View:
         "held_wh": sum(c.left for c in held if c.unit == "Wh"),
         "held": [shown_certificate(model, c) for c in held[:LISTED_CERTIFICATES]],
         "held_count": len(held),
-        "retired_wh": sum(r.quantity for r in retired if r.unit == "Wh" and r.beneficiary == account),
-        "retirements": [shown_retirement(model, r) for r in retired[:LISTED_CERTIFICATES]],
-        "retirement_count": len(retired),
+        "retired_wh": origin.covered_wh.get(account, 0),
+        "retirements": [shown_retirement(model, r) for r in retired],
+        "retirement_count": origin.retirement_count_of.get(account, 0),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from controlroom.clock import day_of, slots_of
 from controlroom.energy import Energy
 from controlroom.feed import Feed
-from controlroom.lookups import Desk
+from controlroom.lookups import Desk, Missing
 from controlroom.model import Model
+from controlroom.origin import Origin
 from controlroom.room import BadRequest, Room
 from controlroom.trading import Order
 from controlroom.views import VIEWS
@@ -20,6 +22,8 @@ from controlroom.views.feeder import bus_energy
 from controlroom.views.market import curve
 from devnet.plan import Step
 from gridbft.ground import Row
+from gridbft.history import Happened, happened
+from gridbft.trace import trace
 from tests.controlroom.chains import Played, block
 
 
@@ -100,11 +104,54 @@ def test_a_certificate_that_changes_hands_in_part_is_followed(played: Played) ->
         theirs = world.view("certificates", "certificate", certificate)
         assert (ours.unit_start, ours.unit_end, ours.owner) == (theirs[4], theirs[5], theirs[6])
     assert sum(origin.traded_wh.values()) > 0
-    assert certificate_ids(origin.owned[other]) >= {number}
+    assert number in origin.owned[other]
 
 
-def certificate_ids(owned: set[int]) -> set[int]:
-    return set(owned)
+def certificate_events(played: Played) -> list[Happened]:
+    return [e for made in played.blocks for e in happened(made) if e.contract == "certificates"]
+
+
+def test_a_certificates_way_is_the_one_that_all_events_tell(played: Played) -> None:
+    origin, events = played.model.origin, certificate_events(played)
+    assert origin.certificates
+    for number in origin.certificates:
+        assert origin.way_of(number) == trace(events, number)
+    assert origin.way_of(10**9) is None
+
+
+def test_what_is_used_up_makes_room_and_what_is_left_is_always_known(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that may keep few events has the same sums, holdings and counts, and every certificate with a unit left."""
+    monkeypatch.setattr("controlroom.origin.MAX_EVENTS", 20)
+    whole, small = played.model.origin, Origin()
+    for event in certificate_events(played):
+        small.absorb(event)
+        assert small.kept == sum(len(lot.events) for lot in small.lots.values())
+        assert small.kept <= 20 or not small.used_up
+    alive = {key for key, lot in whole.lots.items() if lot.left}
+    assert alive <= set(small.lots) < set(whole.lots)
+    assert {n for n, c in whole.certificates.items() if c.left} <= set(small.certificates)
+    for name in ("issued_wh", "traded_wh", "retired_wh", "ended_wh", "covered_wh", "retirement_count_of"):
+        assert getattr(small, name) == getattr(whole, name)
+    assert (small.certificate_count, small.retirement_count) == (len(whole.certificates), len(whole.retirements))
+    assert {a: ids for a, ids in small.owned.items() if ids} == {a: ids for a, ids in whole.owned.items() if ids}
+    for number, one in small.certificates.items():
+        assert small.way_of(number) == whole.way_of(number)
+        assert one == whole.certificates[number]
+    assert sum(map(len, small.retirements_of.values())) < sum(map(len, whole.retirements_of.values()))
+
+
+def test_what_was_forgotten_is_told_from_what_never_was(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlroom.origin.MAX_EVENTS", 20)
+    model = Model()
+    for made in played.blocks:
+        model.absorb(made)
+    desk = Desk(Room(_feed(model)))
+    gone = min(played.model.origin.certificates.keys() - model.origin.certificates.keys())
+    for number, why in ((gone, f"gridbft trace certificate {gone}"), (10**9, "there is no certificate")):
+        with pytest.raises(Missing, match=why):
+            asyncio.run(desk.certificate({"id": str(number)}))
 
 
 def test_bills_explained_slot_by_slot_add_up_to_what_moved_the_money(played: Played) -> None:

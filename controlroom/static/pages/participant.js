@@ -54,7 +54,7 @@ export function create(main, context) {
     put(held, data.held_count ? h("p.note", {}, t("participant.owned", { wh: energy(data.held_wh), n: data.held.length, of: data.held_count })) : null, table(t("participant.held"), [[t("col.certificate"), "num"], [t("col.device"), ""], [t("col.slot"), ""], [t("col.left"), "num"], ...(mine ? [["", ""]] : [])],
       data.held.map((c) => [h("a", { href: context.link(`certificates/${c.id}`) }, count(c.id)), c.device, slotOn(data.day, c), c.unit === "Wh" ? energy(c.left) : `${count(c.left)} ${c.unit}`, ...(mine ? [retireButton(context.key, c)] : [])]), t("participant.nonowned")));
     put(retired, data.retirement_count ? h("p.note", {}, t("participant.covered", { wh: energy(data.retired_wh), n: data.retirements.length, of: data.retirement_count })) : null, table(t("participant.retired"), [[t("col.retirement"), "num"], [t("col.certificate"), "num"], [t("col.slot"), ""], [t("col.quantity"), "num"], [t("col.owner"), ""], [t("col.beneficiary"), ""]],
-      data.retirements.map((r) => [count(r.id), h("a", { href: context.link(`certificates/${r.certificate}`) }, count(r.certificate)), slotOn(data.day, r), energy(r.quantity), r.owner_name, r.beneficiary_name]), t("participant.nonretired")));
+      data.retirements.map((r) => [count(r.id), h("a", { href: context.link(`certificates/${r.certificate}`) }, count(r.certificate)), slotOn(data.day, r), r.unit === "Wh" ? energy(r.quantity) : `${count(r.quantity)} ${r.unit}`, r.owner_name, r.beneficiary_name]), t("participant.nonretired")));
     if (mine) form.product("", (context.running() ? context.bar.slot() : context.head()?.next_slot) ?? data.first);
     form.element.hidden = !mine;
     more();
