@@ -96,7 +96,7 @@ def _next(state: State, touched: Iterable[Round]) -> Transition | None:
     at = state.step
     if at is AT_DECIDED:
         return None
-    outcome = rules.l49_decide(state, touched) or rules.l55_higher_round(state)
+    outcome = rules.l49_decide(state, touched) or (rules.l55_higher_round(state) if state.ahead else None)
     if outcome is not None or at is AT_NEW:
         return outcome
     if at is AT_PROPOSE:

@@ -42,6 +42,10 @@ class Vote:
     validator: ValidatorId
     signature: bytes = b""
 
+    def signed(self, signature: bytes) -> Vote:
+        """The same with a signature: every message takes this step, and `dataclasses.replace` is slow."""
+        return Vote(self.kind, self.height, self.round, self.block_id, self.validator, signature)
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -53,6 +57,10 @@ class Proposal:
     pol_round: Round
     proposer: ValidatorId
     signature: bytes = b""
+
+    def signed(self, signature: bytes) -> Proposal:
+        """The same with a signature."""
+        return Proposal(self.height, self.round, self.block_id, self.pol_round, self.proposer, signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,14 @@ class ValidatorSet:
         if any(v.power < 1 for v in members):
             raise ValueError("every validator needs a power of at least 1")
         return cls(members)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.validators)
+
+    def __hash__(self) -> int:
+        """Kept: sets are keys of caches that every block asks."""
+        return self._hash
 
     @cached_property
     def total_power(self) -> int:

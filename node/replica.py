@@ -108,6 +108,7 @@ class Replica:
         self._faults = FaultPool(ledger.evidence_fault)
         self._machine = self._fresh_machine()
         self._previous: State | None = None
+        self._told: tuple[State, PeerState] | None = None  # what peers were told of which state
         self._blocks = HeightBlocks()
         self._applying = False
         self._to_recall: tuple[Vote, ...] = ()  # votes of the log that the machine has not been given back yet
@@ -507,8 +508,13 @@ class Replica:
     # --- other nodes --------------------------------------------------------------------------------------------------
 
     def _state(self) -> PeerState:
-        here = standpoint(self._machine)
-        return PeerState(
+        """Made anew only where something changed: at most ticks of an idle chain nothing has."""
+        machine, told = self._machine, self._told
+        earliest, silent = self._ledger.store.earliest(), self._caution.is_silent(machine.height)
+        if told is not None and told[0] is machine and (told[1].earliest_height, told[1].silent) == (earliest, silent):
+            return told[1]
+        here = standpoint(machine)
+        state = PeerState(
             height=here.height,
             round=max(here.round, 0),
             step=int(here.step),
@@ -517,9 +523,11 @@ class Replica:
             has_proposal=here.has_proposal,
             pol_round=here.pol_round,
             pol_prevotes=here.pol_prevotes,
-            earliest_height=self._ledger.store.earliest(),
-            silent=self._caution.is_silent(here.height),
+            earliest_height=earliest,
+            silent=silent,
         )
+        self._told = machine, state
+        return state
 
     def _on_peer_up(self, peer: PeerId) -> None:
         self.peers.setdefault(peer, None)

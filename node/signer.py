@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from zlib import crc32
@@ -144,13 +144,13 @@ class FileSigner:
         before = self._of_height.get(position)
         if before is not None:
             if before.digest == seen:
-                return replace(message, signature=before.signature)
+                return message.signed(before.signature)
             return Refused(f"another message was signed at {_spoken(position)}")
         if position <= self._last:
             return Refused(f"{_spoken(position)} is not above {_spoken(self._last)}, which was signed before")
         record = SignedOnce(position, seen, self._sign_with(signed_bytes))
         self._remember(record)
-        return replace(message, signature=record.signature)
+        return message.signed(record.signature)
 
     def _remember(self, record: SignedOnce) -> None:
         """Disk first: a record that could not be written must not be answered from memory either."""

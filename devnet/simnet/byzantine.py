@@ -318,14 +318,14 @@ class Byzantine(Machine):
     def offer(self, proposal: Proposal, block: Block, to: list[Machine]) -> None:
         unsigned = replace(proposal, block_id=block.id, signature=b"")
         signature = self._sign(proposal_sign_bytes(self.world.genesis.chain_id, unsigned))
-        signed = replace(unsigned, signature=signature)
+        signed = unsigned.signed(signature)
         self.world.witness.proposal(signed)
         self.world.witness.heard.add(signed.signature)
         self.send_bytes(to, wire(proposal=pb.ProposedBlock(proposal=proposal_to_wire(signed), block=block.raw)))
 
     def signed_vote(self, vote: Vote) -> Vote:
-        unsigned = replace(vote, signature=b"")
-        return replace(unsigned, signature=self._sign(vote_sign_bytes(self.world.genesis.chain_id, unsigned)))
+        unsigned = vote.signed(b"")
+        return unsigned.signed(self._sign(vote_sign_bytes(self.world.genesis.chain_id, unsigned)))
 
     def send_votes(self, to: list[Machine], vote: Vote) -> None:
         self.world.witness.vote(vote)

@@ -11,7 +11,7 @@ from chain.evidence import decode_evidence
 from consensus.evidence import offender
 from consensus.proposer import ProposerOrder
 from consensus.signbytes import vote_sign_bytes
-from consensus.types import Commit, CommitStatus, Round, Vote, VoteKind
+from consensus.types import Commit, CommitStatus, Round, ValidatorId, Vote, VoteKind
 from contracts.runtime.codec import decode
 from devnet.simnet.witness import Charge, Witness
 
@@ -79,13 +79,12 @@ class Checkers:
 
     def _check_commit(self, machine: Machine, block: Block, commit: Commit) -> None:
         """More than two thirds signed exactly this: counted by distinct signers whose signatures are right."""
-        signers = set()
+        signers, keys, verify = set(), self.town.public_keys, self.town.verify
+        vote = Vote(VoteKind.PRECOMMIT, block.header.height, commit.round, block.id, ValidatorId(b""))
+        message = vote_sign_bytes(self.town.genesis.chain_id, vote)  # the same whoever signs it
         for entry in commit.entries:
-            if entry.status != CommitStatus.COMMIT or entry.validator not in self.town.public_keys:
-                continue
-            vote = Vote(VoteKind.PRECOMMIT, block.header.height, commit.round, block.id, entry.validator)
-            message = vote_sign_bytes(self.town.genesis.chain_id, vote)
-            if self.town.verify(self.town.public_keys[entry.validator], message, entry.signature):
+            key = keys.get(entry.validator) if entry.status == CommitStatus.COMMIT else None
+            if key is not None and verify(key, message, entry.signature):
                 signers.add(entry.validator)
         if not self.witness.is_quorum(len(signers)):
             self.blame("commit", f"{machine.name} took {block.header.height} with {len(signers)} right signatures")

@@ -125,9 +125,10 @@ class Machine:
                 self._run(PeerUp(other.id))
                 other.deliver(PeerUp(self.id))
 
-    def keeper_of(self, height: int) -> tuple[int, int] | None:
-        """This life of this machine, if it has a use for messages of that height; those far ahead of it are dropped."""
-        return (self.index, self.life) if height <= self.replica.height + 1 else None
+    @property
+    def last_useful(self) -> int:
+        """The last height of which messages are of use here; those further ahead are dropped."""
+        return self.replica.height + 1
 
     def _begin_from_snapshot(self) -> None:
         """As node.process.prepare does it."""

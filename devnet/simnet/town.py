@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from nacl.bindings import crypto_sign, crypto_sign_BYTES
 from nacl.signing import SigningKey
 
 from chain.block import Block, decode_block
@@ -48,6 +49,7 @@ class Town:
         keys = [SigningKey(f"simulated validator {i}".encode().ljust(32, b".")) for i in range(validators)]
         by_id = sorted(keys, key=lambda k: address(k.verify_key.encode()))
         self.keys = by_id
+        self._secrets = [k.encode() + k.verify_key.encode() for k in by_id]  # as libsodium wants them
         self.ids = [ValidatorId(address(k.verify_key.encode())) for k in by_id]
         self.senders = [SigningKey(f"simulated client {i}".encode().ljust(32, b".")) for i in range(SENDERS)]
         self.accounts = [address(k.verify_key.encode()).hex() for k in self.senders]
@@ -135,8 +137,8 @@ class Town:
         if signature is None:
             if len(self._signed) >= CACHED:
                 self._signed.clear()
-            signature = self._signed[place] = self.keys[validator].sign(message).signature
-            self._keep(self.keys[validator].verify_key.encode(), message, signature, True)
+            signature = self._signed[place] = crypto_sign(message, self._secrets[validator])[:crypto_sign_BYTES]
+            self._keep(self.public_keys[self.ids[validator]], message, signature, True)
         return signature
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:

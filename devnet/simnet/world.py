@@ -206,18 +206,20 @@ class World:
             return
         self._trace.append((self.now_ms, other.name, type(event).__name__, sender.arrow))
         if isinstance(event, VotesReceived):
-            witness = self.witness
+            witness, useful, keeper = self.witness, other.last_useful, (other.index, life)
             for vote in event.votes:
                 if vote.signature not in witness.heard:  # a withholding validator's are first seen here
                     witness.vote(vote)
-                witness.reached(vote.signature, other.keeper_of(vote.height))
+                witness.reached(vote.signature, keeper if vote.height <= useful else None)
         elif isinstance(event, ProposalReceived):
-            self.witness.reached(event.proposal.signature, other.keeper_of(event.proposal.height))
+            proposal = event.proposal
+            useful = proposal.height <= other.last_useful
+            self.witness.reached(proposal.signature, (other.index, life) if useful else None)
         other.deliver(event)
 
     def _arrive_raw(self, sender: Machine, other: Machine, life: int, raw: bytes) -> None:
         if other.life == life and other.running:
-            self.note(other, f"{len(raw)} bytes from {sender.name}")
+            self.note(other, f"{len(raw)} bytes{sender.arrow}")
             other.receive(sender.id, raw)
 
     def request_blocks(self, asker: Machine, to: ValidatorId, first: int, last: int) -> None:
