@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from sys import intern
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gridbft.history import Happened
 from gridbft.trace import Way, trace
@@ -101,7 +101,7 @@ class Origin:
         lot = self._lot(event)
         if lot is None:
             return
-        f = {intern(name): intern(v) if type(v) is str else v for name, v in event.fields.items()}
+        f: dict[str, Any] = {intern(name): intern(v) if type(v) is str else v for name, v in event.fields.items()}
         event = replace(event, fields=f)  # names, devices and accounts come again and again: a third of the memory
         lot.events.append(event)
         self.kept += 1

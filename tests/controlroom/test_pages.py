@@ -5,13 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from controlroom.screenshots import PAGES, READY
 from devnet.processes import running_pid
@@ -176,6 +177,7 @@ def test_an_owner_unlocks_a_key_orders_cancels_and_retires(visit: Visit, room: R
     page.locator("#passphrase").fill(PASSPHRASE)
     page.locator("#dialog button[type=submit]").click()
     expect(page.locator("#key")).to_contain_text(room.owner.name)
+    expect(page.locator("#mine")).to_have_attribute("href", re.compile(f"#/participant/{room.owner.address}"))
     form = page.locator("#order-form")
     expect(form.locator("#order-slot")).to_have_value(
         str(slot)
@@ -240,6 +242,66 @@ def retire(visit: Visit, room: Room) -> None:
     page.get_by_role("button", name="Close").click()
 
 
+def test_every_page_fits_a_telephone_and_a_small_screen_in_both_languages(visit: Visit, room: Room) -> None:
+    """Nothing sticks out of the page, what is written in charts can be read, and the words of a page's address are seen."""
+    page = visit.page
+    faults = """(highest) => {
+        const root = document.documentElement, found = [];
+        if (root.scrollWidth > root.clientWidth) found.push(`wider by ${root.scrollWidth - root.clientWidth}`);
+        if (document.querySelector('.top').getBoundingClientRect().height > highest) found.push('a high header');
+        const here = document.querySelector('nav [aria-current]').getBoundingClientRect();
+        if (here.left < 0 || here.right > innerWidth) found.push('the name of the page is out of sight');
+        for (const text of document.querySelectorAll('.chart:not(.wide) svg text'))
+            if (text.getBoundingClientRect().height < 10) found.push(`too small: ${text.textContent}`);
+        return found;
+    }"""
+    for width, highest in ((400, 120), (1280, 60)):
+        page.set_viewport_size({"width": width, "height": 900})
+        for language in ("en", "zh"):
+            visit.open("network")
+            visit.speak(language)
+            for name in PAGES:
+                visit.open(name)
+                page.locator(READY[name]).first.wait_for()
+                try:
+                    page.wait_for_function(f"(highest) => !({faults})(highest).length", arg=highest, timeout=10_000)
+                except Error as error:
+                    where = f"{name}, {width} pixels, {language}"
+                    raise AssertionError(f"{where}: {page.evaluate(faults, highest)}") from error
+
+
+def test_a_chart_is_drawn_anew_for_the_room_that_it_has(visit: Visit, room: Room) -> None:
+    page, svg = visit.page, visit.page.locator("[data-chart='prices'] svg")
+    visit.open("market")
+    svg.wait_for()
+    wide = svg.get_attribute("viewBox")
+    page.set_viewport_size({"width": 420, "height": 900})
+    expect(svg).not_to_have_attribute("viewBox", wide or "")
+    box = svg.bounding_box()
+    assert box is not None
+    assert abs(box["width"] - float((svg.get_attribute("viewBox") or "").split()[2])) < 2  # as large as it is written
+
+
+def test_an_account_with_only_a_role_has_a_page_and_a_name_that_nobody_has_is_told(visit: Visit, room: Room) -> None:
+    page, operator = visit.page, room.network.keyring.get("operator")
+    visit.open("explorer")
+    page.locator("#query").fill(operator.address)
+    page.locator("#query").press("Enter")
+    page.wait_for_url(f"**/#/participant/{operator.address}*")
+    expect(page.locator("main h1")).to_have_text("operator")
+    with room.client() as client:
+        visit.expect("participant.balance", client.query("payments", "statement", operator.address)[0])
+    chooser = page.locator("#who")
+    chooser.fill("nobody at all")
+    chooser.press("Enter")
+    expect(page.locator("main .tiles")).to_contain_text("No participant has this name")
+    expect(page.locator("main .card:visible")).to_have_count(0)
+    chooser.fill("bus-62")
+    chooser.press("Enter")
+    expect(page.locator("main h1")).to_have_text("bus-62")
+    expect(page.locator("main .card:visible").first).to_be_visible()
+
+
 def test_a_proof_is_downloaded_verified_and_refused_once_it_was_changed(
     visit: Visit, room: Room, tmp_path: Path
 ) -> None:
@@ -251,7 +313,10 @@ def test_a_proof_is_downloaded_verified_and_refused_once_it_was_changed(
     started.value.save_as(proof)
     verify(proof.read_bytes(), (room.network.folder / "genesis.json").read_text(encoding="utf-8"))
     page.locator("#proof").set_input_files(proof)
-    expect(page.locator("#drop[data-verdict=good]")).to_contain_text("certificates.Retired")
+    good = page.locator("#drop[data-verdict=good]")
+    expect(good).to_contain_text("certificates.Retired")
+    expect(good).to_contain_text(re.compile(r"quantity[\d,.]+ k?Wh"))  # for people, not as a program has it
+    expect(good).to_contain_text("slot of consumption2016-06-10 ")
     raw = bytearray(proof.read_bytes())
     raw[len(raw) // 2] ^= 1
     changed = tmp_path / "b.proof"
@@ -287,7 +352,7 @@ def test_charts_go_out_as_pictures_and_as_tables_with_the_same_numbers(
 def test_chinese_and_dark_are_chosen_and_remembered(visit: Visit, room: Room) -> None:
     page = visit.page
     visit.open("market")
-    page.locator("#language").select_option("zh")
+    visit.speak("zh")
     expect(page.locator("main h1")).to_have_text("市场")
     page.locator("#theme").click()
     page.reload()
