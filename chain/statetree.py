@@ -10,7 +10,7 @@ A row holds from 0x01 on exactly what an inner node hashes. A subtree of fewer k
 side, and its hashes are made of them when they are read. What a changed key costs on disk is therefore its record and the
 rows above it, which it shares with many others; the page is put together in memory, and kept there:
 
-    16 x u8 the number of records of each slot | 0x01 | 16 child hashes | records in key order (key hash, value hash)
+    16 x u8 the number of records up to the end of each slot | 0x01 | 16 child hashes | records in key order (key hash, value hash)
 
 Which subtrees have a row is a function of the keys alone, and so is everything that is stored. Paths instead of hashes as
 names mean that a block overwrites what it replaces, so that nothing needs collecting.
@@ -18,7 +18,6 @@ names mean that a block overwrites what it replaces, so that nothing needs colle
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -203,22 +202,14 @@ class StateTree:
         rows: int
         keys, rows = _ROW_HEAD.unpack_from(row)
         before, depth = keys, len(path)
-        start, count = 0, len(changes)
-        while start < count:
-            way = changes[start][1]
-            slot = way[depth]
-            stop = start + 1
-            while stop < count and changes[stop][1][depth] == slot:
-                stop += 1
+        for slot, below in _by_slot(changes, depth):
             at = _ROW_HASHES + slot * HASH_BYTES
-            below = changes[start:stop] if stop - start < count else changes
             change = self._change_row if rows >> slot & 1 else self._change_page
-            row[at : at + HASH_BYTES], grown, has_row = change(
-                way[: depth + 1], bytes(row[at : at + HASH_BYTES]), below, planned
-            )
-            keys += grown
-            rows = rows | 1 << slot if has_row else rows & ~(1 << slot)
-            start = stop
+            hashed, grown, has_row = change(below[0][1][: depth + 1], stored[at : at + HASH_BYTES], below, planned)
+            row[at : at + HASH_BYTES] = hashed
+            if grown:
+                keys += grown
+                rows = rows | 1 << slot if has_row else rows & ~(1 << slot)
         if keys <= PAGE_RECORDS:
             return self._folded(path, row, planned), keys - before, False
         _ROW_HEAD.pack_into(row, 0, keys, rows)
@@ -245,28 +236,26 @@ class StateTree:
 
     def _change_page(self, path: bytes, expected: bytes, changes: Sequence[_Change], planned: TreeChange) -> _Changed:
         stored = self._pages.get(path) or self._load(path, expected, False)
-        count, size = len(changes), len(stored)
+        count, size, depth = len(changes), len(stored), len(path)
         if size + count * _RECORD_BYTES > _PAGE_HEAD + PAGE_RECORDS * _RECORD_BYTES:
             return self._change_full_page(path, stored, changes, planned)
         page = bytearray(stored)
-        depth, start = len(path), 0
-        while start < count:
-            slot = changes[start][1][depth]
-            stop = start + 1
-            while stop < count and changes[stop][1][depth] == slot:
-                stop += 1
-            self._change_slot(page, slot, depth, changes[start:stop] if stop - start < count else changes, planned)
-            start = stop
+        if count == 1:
+            self._change_slot(page, changes[0][1][depth], depth, changes, planned)
+        else:
+            for slot, below in _by_slot(changes, depth):
+                self._change_slot(page, slot, depth, below, planned)
         if page == stored:
             return expected, 0, False
         after = planned.pages[path] = bytes(page)
-        return _page_hash(after), (len(page) - size) // _RECORD_BYTES, False
+        return _page_hash(after), (len(after) - size) // _RECORD_BYTES, False
 
     def _change_slot(
         self, page: bytearray, slot: int, depth: int, changes: Sequence[_Change], planned: TreeChange
     ) -> None:
-        first = _PAGE_HEAD + sum(page[:slot]) * _RECORD_BYTES
-        last = first + page[slot] * _RECORD_BYTES
+        """Makes the changes of one slot, and its hash."""
+        first = _PAGE_HEAD + page[slot - 1] * _RECORD_BYTES if slot else _PAGE_HEAD
+        last = end = _PAGE_HEAD + page[slot] * _RECORD_BYTES
         for key_hash, _, value_hash in changes:
             at = first
             while at < last and page[at : at + HASH_BYTES] < key_hash:
@@ -284,7 +273,9 @@ class StateTree:
             elif not page.startswith(value_hash, at + HASH_BYTES):
                 page[at + HASH_BYTES : at + _RECORD_BYTES] = value_hash
                 planned.puts.append((self._records + key_hash, value_hash))
-        page[slot] = (last - first) // _RECORD_BYTES
+        if last != end:
+            grown = (last - end) // _RECORD_BYTES
+            page[slot:FANOUT] = [records + grown for records in page[slot:FANOUT]]
         at = _PAGE_HASHES + slot * HASH_BYTES
         page[at : at + HASH_BYTES] = _group_hash(bytes(page[first:last]), depth + 1)
 
@@ -339,6 +330,18 @@ def _sorted_changes(writes: Mapping[bytes, bytes | None]) -> list[_Change]:
     return changes
 
 
+def _by_slot(changes: Sequence[_Change], depth: int) -> Iterator[tuple[int, Sequence[_Change]]]:
+    """Sorted changes by their nibble at `depth`."""
+    start, count = 0, len(changes)
+    while start < count:
+        slot = changes[start][1][depth]
+        stop = start + 1
+        while stop < count and changes[stop][1][depth] == slot:
+            stop += 1
+        yield slot, changes[start:stop]
+        start = stop
+
+
 def _packed(path: bytes) -> bytes:
     """The inverse of `nibbles`."""
     return bytes(high << 4 | low for high, low in zip(path[::2], path[1::2], strict=True))
@@ -369,10 +372,15 @@ def _groups(records: bytes, depth: int) -> Iterator[tuple[int, bytes]]:
 def _page_of(records: bytes, depth: int) -> bytes:
     """The page of these records (at most PAGE_RECORDS), which share their first `depth` nibbles and stand in key order."""
     page = bytearray(_EMPTY_PAGE)
-    for slot, group in _groups(records, depth):
-        page[slot] = len(group) // _RECORD_BYTES
-        at = _PAGE_HASHES + slot * HASH_BYTES
+    counted = slot = 0
+    for occupied, group in _groups(records, depth):
+        while slot < occupied:
+            page[slot] = counted
+            slot += 1
+        counted += len(group) // _RECORD_BYTES
+        at = _PAGE_HASHES + occupied * HASH_BYTES
         page[at : at + HASH_BYTES] = _group_hash(group, depth + 1)
+    page[slot:FANOUT] = bytes((counted,)) * (FANOUT - slot)
     return bytes(page) + records
 
 
@@ -413,8 +421,8 @@ def _prove_in_page(page: bytes, way: bytes, siblings: list[bytes]) -> StateProof
         depth = len(siblings)
         slot = way[depth]
         siblings.append(_without(page[_PAGE_HASHES:_PAGE_HEAD], slot))
-        first = _PAGE_HEAD + sum(page[:slot]) * _RECORD_BYTES
-        page = _page_of(page[first : first + page[slot] * _RECORD_BYTES], depth + 1)
+        first, last = page[slot - 1] if slot else 0, page[slot]
+        page = _page_of(page[_PAGE_HEAD + first * _RECORD_BYTES : _PAGE_HEAD + last * _RECORD_BYTES], depth + 1)
     record = page[_PAGE_HEAD:]
     return StateProof(tuple(siblings), record[:HASH_BYTES], record[HASH_BYTES:])
 
@@ -428,23 +436,30 @@ def _damaged(path: bytes) -> StoreCorruptError:
 
 
 class _Cache:
-    """Rows or pages by path; beyond the limit, those go that have not been written or loaded for longest."""
+    """Rows or pages by path; beyond the limit, those go that came first."""
+
+    __slots__ = ("_kept", "get", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+        self._kept: dict[bytes, bytes] = {}
         self.get = self._kept.get
 
     def put(self, path: bytes, kept: bytes) -> None:
-        self.update({path: kept})
+        self._kept[path] = kept
+        self._shrink()
 
     def update(self, changed: Mapping[bytes, bytes | None]) -> None:
-        kept, limit = self._kept, self.limit
+        kept = self._kept
         for path, value in changed.items():
             if value is None:
                 kept.pop(path, None)
-                continue
-            kept[path] = value
-            kept.move_to_end(path)
-            if len(kept) > limit:
-                kept.popitem(last=False)
+            else:
+                kept[path] = value
+        self._shrink()
+
+    def _shrink(self) -> None:
+        kept = self._kept
+        if len(kept) > self.limit:
+            for path in list(islice(kept, len(kept) - self.limit * 7 // 8)):
+                del kept[path]
