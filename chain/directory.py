@@ -70,7 +70,7 @@ class Directory:
     def unknown_call(self, tx: Tx) -> Refusal | None:
         known = self._known
         for call in tx.calls:
-            if call[:2] in known:
+            if (call.contract, call.function) in known:
                 continue
             if call.contract == governance.NAME and call.function in GOVERNANCE_FUNCTIONS:
                 continue

@@ -22,7 +22,7 @@ def nonce_key(sender: str) -> bytes:
 
 
 def next_nonce(view: StateView, sender: str) -> int:
-    stored = view.get(nonce_key(sender))
+    stored = view.get(NONCE_PREFIX + bytes.fromhex(sender))
     return 0 if stored is None else int.from_bytes(stored, "big")
 
 

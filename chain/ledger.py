@@ -41,6 +41,7 @@ from chain.store import (
     Head,
     at_height,
     encode_head,
+    encode_undo,
 )
 from chain.system import EVIDENCE_AT, EVIDENCE_COUNT, SystemState, end_of_block, read_system
 from chain.tx import Tx, TxCall, Verify
@@ -210,7 +211,7 @@ class Ledger:
         receipts = outcome.receipts
         receipt_root = merkle.root(receipts)
         self.lap("execute")
-        before = {key: self.view.get(key) for key in writes}
+        before = self._state.many(writes)
         changed = {key: value for key, value in writes.items() if before[key] != value}
         change = self._tree.plan(changed)
         head = Head(height, block.id, time_ms, change.root, receipt_root)
@@ -220,14 +221,14 @@ class Ledger:
             (at_height(BLOCK, height), block.raw),
             (at_height(COMMIT, height), encode_commit(commit)),
             (at_height(RECEIPTS, height), pack_list(receipts)),
-            (at_height(UNDO, height), msgpack.packb([(key, before[key]) for key in changed])),
+            (at_height(UNDO, height), encode_undo({key: before[key] for key in changed})),
             (HEAD, encode_head(head)),
         ]
         place = height.to_bytes(8, "big")
         puts += [(TX + tx.id, place + index.to_bytes(4, "big")) for index, tx in enumerate(block.txs)]
         puts += [(STATE + key, value) for key, value in changed.items() if value is not None]
         puts += change.puts
-        deletes = [STATE + key for key, value in changed.items() if value is None]
+        deletes = [STATE + key for key, value in changed.items() if value is None] if None in changed.values() else []
         deletes += change.deletes
         if height > KEPT_UNDOS:
             deletes.append(at_height(UNDO, height - KEPT_UNDOS))

@@ -44,6 +44,8 @@ class Mempool:
         self._expiring: dict[int, dict[bytes, None]] = {}
         self._ready: set[str] = set()  # senders whose next transaction waits
         self._bytes = 0
+        self.known: Callable[[bytes], Tx | None] = self._arrival.get
+        """The transaction with an envelope key, whose signature was checked when it was added."""
 
     def __len__(self) -> int:
         return len(self._arrival)
@@ -52,10 +54,6 @@ class Mempool:
     def has_ready(self) -> bool:
         """Whether a block could take something now: what waits behind a missing nonce does not count."""
         return bool(self._ready)
-
-    def known(self, key: bytes) -> Tx | None:
-        """The transaction with this envelope key, whose signature was checked when it was added."""
-        return self._arrival.get(key)
 
     def first(self, count: int) -> list[Tx]:
         """The transactions that have waited longest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -32,17 +32,27 @@ class StateCache:
         self._keep(key, value)
         return value
 
+    def many(self, keys: Iterable[bytes]) -> dict[bytes, bytes | None]:
+        """The values of all these keys, in their order."""
+        values, get = self._values, self.get
+        return {key: values[key] if key in values else get(key) for key in keys}
+
     def applied(self, changed: Mapping[bytes, bytes | None]) -> None:
         """After these changes (None: deleted) are in the store."""
+        values = self._values
+        values.update(changed)
         for key, value in changed.items():
-            self._keep(key, value)
+            if value is not None and len(value) > LARGEST_BYTES:
+                del values[key]
+        self._keep_within()
 
     def _keep(self, key: bytes, value: bytes | None) -> None:
+        if value is None or len(value) <= LARGEST_BYTES:
+            self._values[key] = value
+            self._keep_within()
+
+    def _keep_within(self) -> None:
         values = self._values
-        if value is not None and len(value) > LARGEST_BYTES:
-            values.pop(key, None)
-            return
-        values[key] = value
-        if len(values) > self._limit:
+        while len(values) > self._limit:
             for old in list(islice(values, self._limit // 4)):
                 del values[old]

@@ -8,7 +8,7 @@ h<height>  the header alone, of a block whose body is not kept (pruned, or below
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import msgpack
@@ -61,6 +61,18 @@ def decode_head(raw: bytes) -> Head:
         )
     height, block_id, time_ms, state_root, receipt_root = msgpack.unpackb(packed)
     return Head(height, BlockId(block_id), time_ms, state_root, receipt_root)
+
+
+def encode_undo(before: Mapping[bytes, bytes | None]) -> bytes:
+    """The values before a block of all that it changed; None where there was none."""
+    packed: bytes = msgpack.packb(before)
+    return packed
+
+
+def decode_undo(raw: bytes) -> list[tuple[bytes, bytes | None]]:
+    """Also of what releases before this one wrote: pairs."""
+    found = msgpack.unpackb(raw)
+    return list(found.items()) if isinstance(found, dict) else [(key, value) for key, value in found]
 
 
 class StateReader:
@@ -150,7 +162,7 @@ class BlockStore:
 
     def undo(self, height: int) -> list[tuple[bytes, bytes | None]] | None:
         raw = self._kv.get(at_height(UNDO, height))
-        return None if raw is None else [(k, v) for k, v in msgpack.unpackb(raw)]
+        return None if raw is None else decode_undo(raw)
 
     def state_entries(self) -> Iterator[tuple[bytes, bytes]]:
         """In key order, as they stand at the call: blocks that are applied while they are drawn do not show."""

@@ -86,7 +86,7 @@ def _size_fault(block: Block, params: ChainParams) -> str | None:
         return f"the block has {len(block.raw)} bytes, {params.max_block_bytes} are allowed"
     if len(block.txs) > params.max_block_transactions:
         return f"the block has {len(block.txs)} transactions, {params.max_block_transactions} are allowed"
-    if sum(tx.gas_limit for tx in block.txs) > params.max_block_gas:
+    if sum([tx.gas_limit for tx in block.txs]) > params.max_block_gas:
         return "the gas limits of the block's transactions exceed what a block may use"
     return None
 
@@ -100,15 +100,17 @@ def _halt_fault(block: Block, system: SystemState) -> str | None:
 
 def _transactions_fault(txs: Sequence[Tx], height: int, view: StateView, params: ChainParams) -> str | None:
     upcoming: dict[str, int] = {}
+    max_tx_gas = params.max_tx_gas
     for index, tx in enumerate(txs):
-        nonce = upcoming.get(tx.sender)
+        sender, found = tx.sender, tx.nonce
+        nonce = upcoming.get(sender)
         if nonce is None:
-            nonce = next_nonce(view, tx.sender)
-        if tx.nonce != nonce:
-            return f"transaction {index} has nonce {tx.nonce} instead of {nonce}"
+            nonce = next_nonce(view, sender)
+        if found != nonce:
+            return f"transaction {index} has nonce {found} instead of {nonce}"
         if tx.expiry_height < height:
             return f"transaction {index} expired at height {tx.expiry_height}"
-        if tx.gas_limit > params.max_tx_gas:
+        if tx.gas_limit > max_tx_gas:
             return f"transaction {index} asks for more gas than one may use"
-        upcoming[tx.sender] = nonce + 1
+        upcoming[sender] = nonce + 1
     return None

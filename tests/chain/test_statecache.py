@@ -24,6 +24,7 @@ def test_a_cache_that_hears_of_every_change_always_reads_what_is_stored(
         if isinstance(step, bytes):
             assert cache.get(step) == kv.get(STATE + step)
             continue
+        assert cache.many(step) == {key: kv.get(STATE + key) for key in step}
         puts = [(STATE + key, value) for key, value in step.items() if value is not None]
         kv.write(puts, [STATE + key for key, value in step.items() if value is None])
         cache.applied(step)
