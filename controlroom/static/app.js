@@ -81,7 +81,9 @@ function pulse(connected) {
   const element = document.getElementById("pulse");
   const state = !connected || !head ? "lost" : !head.caught_up ? "reading" : head.answering < head.nodes ? "partial" : "good";
   element.className = `pulse ${state}`;
-  put(element, h("i"), head ? `${t(`pulse.${state}`, { n: head.answering, of: head.nodes })} · ${t("head.height")} ${count(head.height)}` : t("pulse.lost"));
+  const one = state === "partial" && head.silent.length === 1 && head.answering === head.nodes - 1; // its name is known
+  put(element, h("i"), head ? t(one ? "pulse.one" : `pulse.${state}`, { n: head.answering, of: head.nodes, name: head.silent[0] }) : t("pulse.lost"),
+    head ? h("span.height", {}, ` · ${t("head.height")} ${count(head.height)}`) : null);
 }
 
 function navigate() {

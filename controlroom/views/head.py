@@ -17,6 +17,7 @@ def head(room: Room, params: Params) -> View:
         "unread": model.unread,
         "nodes": len(feed.nodes),
         "answering": answering,
+        "silent": [n.status.name for n in feed.nodes if n.status is not None and n.error],  # who was heard of before
         "caught_up": feed.caught_up,
         "problem": feed.problem if not feed.caught_up or answering == 0 else "",
         "currency": room.currency,

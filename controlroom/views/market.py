@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from controlroom.clock import local_time, slot_label, slots_of
@@ -41,6 +42,8 @@ def day(room: Room, params: Params) -> View:
         "imbalance_wh": [t.imbalance_wh if t else None for t in totals],
         "long_wh": [_sum(model.energy.settled.get(s), lambda wh: max(wh, 0)) for s in slots],
         "short_wh": [_sum(model.energy.settled.get(s), lambda wh: min(wh, 0)) for s in slots],
+        "groups": groups(chain.from_iterable(model.energy.settled.get(s, {}).values() for s in slots), model.people.name),
+        "group_count": len({one.brp for s in slots for one in model.energy.settled.get(s, {}).values()}),
         "neutrality_micros": sum(t.neutrality_micros for t in totals if t),
         "import_wh": [model.energy.metered[s][0] if s in model.energy.metered else None for s in slots],
         "export_wh": [model.energy.metered[s][1] if s in model.energy.metered else None for s in slots],
@@ -97,17 +100,18 @@ def direction(imbalance_wh: int) -> str:
 
 
 def groups(settlements: Iterable[Settlement], name: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Balance groups, those that deviate most first."""
+    """Balance groups, those that deviate most first; over several slots what was long and what was short net out."""
     sums: dict[str, list[int]] = {}
+    members: dict[str, set[str]] = {}
     for one in settlements:
-        row = sums.setdefault(one.brp, [0, 0, 0])
+        row = sums.setdefault(one.brp, [0, 0])
         row[0] += one.imbalance_wh
         row[1] += one.amount_micros
-        row[2] += 1
+        members.setdefault(one.brp, set()).add(one.account)
     ranked = sorted(sums.items(), key=lambda item: (-abs(item[1][0]), item[0]))
     return [
-        {"brp": brp, "name": name(brp), "imbalance_wh": wh, "amount_micros": micros, "members": members}
-        for brp, (wh, micros, members) in ranked[:LISTED_GROUPS]
+        {"brp": brp, "name": name(brp), "imbalance_wh": wh, "amount_micros": micros, "members": len(members[brp])}
+        for brp, (wh, micros) in ranked[:LISTED_GROUPS]
     ]
 
 

@@ -79,7 +79,11 @@ def _name(node: NodeView) -> str:
 def _node(room: Room, node: NodeView, described: Sequence[Block], top: int) -> dict[str, Any]:
     status = node.status
     member = next((m for m in room.feed.members if status is not None and m["name"] == status.name), None)
-    shown: dict[str, Any] = {"address": node.address, "name": _name(node), "role": member["role"] if member else ""}
+    shown: dict[str, Any] = {
+        "address": node.address,
+        "name": _name(node),
+        "role": member["role"] if member else "",
+    }
     shown |= _work(room, member, described)
     if status is None or node.error:
         return {**shown, "state": "silent", "seen_ms": int(node.seen_s * 1000), "error": node.error[:200]}

@@ -83,8 +83,7 @@ def participant(room: Room, params: Params) -> View:
         "first": slots.start,
         "labels": [slot_label(s) for s in slots],
         "meters": [_meter(model, room.grid, m, slots) for m in meters],
-        "import_wh": [s.import_wh if s else None for s in settled],
-        "export_wh": [s.export_wh if s else None for s in settled],
+        "by_kind": _by_kind(model, meters, slots),
         "bought_wh": [s.bought_wh if s else None for s in settled],
         "sold_wh": [s.sold_wh if s else None for s in settled],
         "imbalance_wh": [s.imbalance_wh if s else None for s in settled],
@@ -130,6 +129,22 @@ def _meter(model: Model, grid: Grid | None, meter: Meter, slots: range) -> dict[
         "export_wh": sum(r.export_wh for r in rows),
         "corrected": sum(r.quality == "CORRECTED" for r in rows),
     }
+
+
+def _by_kind(model: Model, meters: list[Meter], slots: range) -> list[dict[str, Any]]:
+    """What the meters of each kind read, slot by slot: a car's charger apart from the household, a battery from the roof."""
+    found = []
+    for kind in sorted({m.kind for m in meters}):
+        codes = [m.code for m in meters if m.kind == kind]
+        read = [[r for code in codes if (r := model.energy.readings.get(s, {}).get(code))] for s in slots]
+        found.append(
+            {
+                "kind": kind,
+                "import_wh": [sum(r.import_wh for r in rows) if rows else None for rows in read],
+                "export_wh": [sum(r.export_wh for r in rows) if rows else None for rows in read],
+            }
+        )
+    return found
 
 
 def _trade(model: Model, trade: Trade, account: str) -> dict[str, Any]:

@@ -67,6 +67,35 @@ def test_readings_add_up_to_what_was_metered_at_each_account(played: Played, pac
             assert energy == tuple(played.town.world.view("metering", "metered", buses[bus], slot))
 
 
+def test_a_participants_devices_are_told_apart_and_add_up_to_what_was_metered(played: Played) -> None:
+    room, world = Room(_feed(played.model)), played.town.world
+    kinds: set[str] = set()
+    for account in played.model.people.participants:
+        shown = VIEWS["participant"](room, {"account": account})
+        kinds |= {one["kind"] for one in shown["by_kind"]}
+        for slot in played.day.slots:
+            place = slot - shown["first"]
+            sums = [sum(one[side][place] or 0 for one in shown["by_kind"]) for side in ("import_wh", "export_wh")]
+            assert sums == list(world.view("metering", "metered", account, slot))
+    assert {"household", "ev_charger", "battery", "pv"} <= kinds
+
+
+def test_groups_of_a_day_are_the_sums_of_its_slots(played: Played) -> None:
+    shown = VIEWS["market/day"](Room(_feed(played.model)), {})
+    for group in shown["groups"]:
+        rows = [
+            row
+            for slot in played.day.slots
+            for row in played.model.energy.settled[slot].values()
+            if row.brp == group["brp"]
+        ]
+        assert group["imbalance_wh"] == sum(row.imbalance_wh for row in rows)
+        assert group["amount_micros"] == sum(row.amount_micros for row in rows)
+        assert group["members"] == len({row.account for row in rows})
+    sizes = [abs(group["imbalance_wh"]) for group in shown["groups"]]
+    assert sizes == sorted(sizes, reverse=True)
+
+
 def test_certificates_are_those_of_the_contract(played: Played) -> None:
     origin, world = played.model.origin, played.town.world
     assert [sum(origin.issued_wh.values()), sum(origin.retired_wh.values())] == list(
@@ -140,6 +169,20 @@ def test_what_is_used_up_makes_room_and_what_is_left_is_always_known(
         assert small.way_of(number) == whole.way_of(number)
         assert one == whole.certificates[number]
     assert sum(map(len, small.retirements_of.values())) < sum(map(len, whole.retirements_of.values()))
+
+
+def test_who_registered_on_a_young_chain_has_a_page_and_who_has_a_role_is_found() -> None:
+    model = Model()
+    model.people.roles = {"aa" * 20: {"OPERATOR"}}
+    bob = {"account": "bb" * 20, "participant_name": "bob", "number": 1}
+    model.absorb(block(1, [[("registry", "ParticipantRegistered", bob)]]))
+    room = Room(_feed(model))
+    shown = VIEWS["participant"](room, {})
+    assert (shown["name"], shown["day"]) == ("bob", day_of(model.time_ms // 900_000).isoformat())
+    listed = VIEWS["participants"](room, {})["participants"]
+    assert [(one["name"], one["account"]) for one in listed] == [("bob", "bb" * 20), ("operator", "aa" * 20)]
+    assert VIEWS["participant"](room, {"account": "aa" * 20})["roles"] == ["OPERATOR"]
+    assert [hit["page"] for hit in Desk(room)._known("operator")] == [f"participant/{'aa' * 20}"]
 
 
 def test_what_was_forgotten_is_told_from_what_never_was(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,10 @@ def test_market_shows_each_slots_price_volume_and_imbalance(visit: Visit, room: 
         traded = sum(client.query("market", "product", "feeder", slot)[6] for slot in room.slots)
         visit.expect("market.daytraded", traded)
         orders = client.query("market", "orders_of_product", "feeder", room.slots[-1], 0, 1000)
+        group = visit.page.locator("section[aria-label='Imbalance by balance group over the day'] tbody tr").first
+        account = (group.locator("a").get_attribute("href") or "").partition("/participant/")[2].partition("?")[0]
+        settled = [client.query("imbalance", "settlement", account, slot) for slot in room.slots]
+        expect(group).to_contain_text(f"{sum(row[4] for row in settled) / 1000:,.3f} kWh")
     rows = visit.page.locator("section[aria-label='Order book of the slot'] tbody tr")
     expect(rows).to_have_count(len(orders))
 
@@ -446,7 +450,7 @@ def test_one_dead_node_is_seen_at_a_glance_and_the_page_goes_on(visit: Visit, ro
     dead = visit.page.locator(f"[data-node='{node.name}'][data-state='silent']")
     dead.wait_for()
     expect(dead).to_contain_text("does not answer")
-    expect(visit.page.locator("#pulse")).to_contain_text("only 3 of 4 nodes")
+    expect(visit.page.locator("#pulse")).to_contain_text(f"only 3 of 4 nodes, without {node.name}")
     with room.client() as client:
         height = client.status().height
         visit.page.wait_for_function(

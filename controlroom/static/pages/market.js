@@ -15,12 +15,12 @@ export function create(main, context) {
   const volumes = chart(t("market.volumes"), "volumes");
   const imbalances = chart(t("market.imbalances"), "imbalances");
   const metered = chart(t("market.metered"), "metered");
-  const book = h("div.halves"), trades = h("div"), groups = h("div");
+  const book = h("div.halves"), trades = h("div"), groups = h("div"), dayGroups = h("div");
   const form = orderForm(context.key);
   main.append(h("div.headline", {}, h("h1", {}, t("page.market")), h("label.inline", {}, t("market.zone"), zone)), tiles, tariffs,
     h("div.grid", {}, curves.element, card(t("market.book"), book)),
     h("div.grid", {}, prices.element, volumes.element, imbalances.element, metered.element),
-    h("div.grid", {}, card(t("market.groups"), groups), card(t("market.trades"), trades)), form.element);
+    h("div.grid", {}, card(t("market.groups"), groups), card(t("market.daygroups"), dayGroups)), card(t("market.trades"), trades), form.element);
   let day = null, slot = null;
 
   const euros = { unit: priceUnit(), show: price, tick: (v) => decimal(v / 1e6, 2), plain: (v) => (v / 1e6).toFixed(6) };
@@ -52,7 +52,14 @@ export function create(main, context) {
       { name: t("energy.consumed"), kind: "step", tone: 2, values: day.import_wh },
       { name: t("energy.generated"), kind: "step", tone: 3, values: day.export_wh },
     ] });
+    put(dayGroups, deviating(day, t("market.daygroups")));
     put(tariffs, day.tariffs ? t(day.tariffs.on_chain ? "market.tariffschain" : "market.tariffstold", { retail: price(day.tariffs.retail), feedin: price(day.tariffs.feed_in) }) : t("market.notariffs"));
+  }
+
+  /** The balance groups of a slot or of a day; each leads to its members' page where it is somebody's own. */
+  function deviating(found, caption) {
+    return [found.group_count ? h("p.note", {}, t("market.groupnote", { n: found.groups.length, of: found.group_count })) : null, table(caption, [[t("col.brp"), ""], [t("col.members"), "num"], [t("col.imbalance"), "num"], [t("col.direction"), ""], [`${t("col.amount")} (${moneyUnit()})`, "num"]],
+      found.groups.map((g) => [h("a", { href: context.link(`participant/${g.brp}`) }, g.name), count(g.members), energy(g.imbalance_wh), t(`direction.${g.imbalance_wh > 0 ? "long" : g.imbalance_wh < 0 ? "short" : "balanced"}`), exactSigned(g.amount_micros)]), t("market.nogroups"))];
   }
 
   function drawSlot() {
@@ -74,8 +81,7 @@ export function create(main, context) {
     put(book, h("h3", {}, t("market.bids")), table(t("market.bids"), columns, rows("buy"), t("market.nobids")), h("h3", {}, t("market.asks")), table(t("market.asks"), columns, rows("sell"), t("market.noasks")));
     put(trades, table(t("market.trades"), [[t("col.buyer"), ""], [t("col.seller"), ""], [t("col.quantity"), "num"], [`${t("col.price")} (${priceUnit()})`, "num"], [`${t("col.amount")} (${moneyUnit()})`, "num"], [t("col.transaction"), ""]],
       slot.trades.map((r) => [r.buyer, r.seller, energy(r.quantity_wh), exact(r.price), exact(r.amount_micros), h("a", { href: context.link(`explorer/tx/${r.tx_id}`) }, short(r.tx_id, 8))]), t("market.notrades")));
-    put(groups, h("p.note", {}, t("market.groupnote", { n: slot.groups.length, of: slot.group_count })), table(t("market.groups"), [[t("col.brp"), ""], [t("col.members"), "num"], [t("col.imbalance"), "num"], [t("col.direction"), ""], [`${t("col.amount")} (${moneyUnit()})`, "num"]],
-      slot.groups.map((g) => [g.name, count(g.members), energy(g.imbalance_wh), t(`direction.${g.imbalance_wh > 0 ? "long" : g.imbalance_wh < 0 ? "short" : "balanced"}`), exactSigned(g.amount_micros)]), t("market.nogroups")));
+    put(groups, deviating(slot, t("market.groups")));
     form.product(slot.zone, context.running() ? slot.slot : context.head()?.next_slot ?? slot.slot);
   }
 

@@ -28,12 +28,15 @@ export function create(main, context) {
     put(nodes, data.nodes.map(node));
     charts(data);
     put(members, h("p.note", {}, t("network.quorum")), table(t("network.members"), [[t("col.name"), ""], [t("col.role"), ""], [t("col.power"), "num"], [t("col.proposed"), "num"], [t("col.signed"), "num"], [t("col.missed"), "num"], [t("col.bench"), "num"]],
-      data.members.map((m) => [m.name, word("role", m.role), count(m.power), t("network.share", { n: m.proposed, of: m.of }), percent(m.of ? m.signed / m.of : null), count(m.missed), m.benched_until ? t("network.until", { height: m.benched_until }) : "–"]), t("network.nomembers")));
+      data.members.map((m) => [m.name, word("role", m.role), count(m.power), t("network.share", { n: m.proposed, of: m.of }), percent(m.of ? m.signed / m.of : null), count(m.missed), m.benched_until ? until(m, data.height) : "–"]), t("network.nomembers")));
     put(latest, table(t("network.latest"), [[t("col.height"), "num"], [t("col.time"), ""], [t("col.transactions"), "num"], [t("col.proposer"), ""], [t("col.round"), "num"], [t("col.signatures"), "num"]],
       data.blocks.map((b) => [h("a", { href: context.link(`explorer/block/${b.height}`) }, count(b.height)), timeOf(b.time_ms), count(b.transactions), b.proposer ?? "…", b.proposer === null ? "…" : count(b.round), b.proposer === null ? "…" : count(b.signers)]), t("network.noblocks")));
     put(faults, table(t("network.evidence"), [[t("col.validator"), ""], [t("col.kind"), ""], [t("col.height"), "num"], [t("col.round"), "num"], [t("col.block"), "num"]],
       data.faults.map((f) => [f.validator, word("fault", f.kind), count(f.height), count(f.round), h("a", { href: context.link(`explorer/block/${f.block}`) }, count(f.block))]), t("network.noevidence")));
   }
+
+  /** A bench whose height has passed lasts on until the validator signs again. */
+  const until = (one, height) => (one.benched_until > (height ?? 0) && height ? t("network.until", { height: count(one.benched_until) }) : t("network.untilsigned"));
 
   function agreement(data) {
     const roots = data.state_roots.length;
@@ -44,15 +47,15 @@ export function create(main, context) {
     const silent = n.state === "silent";
     const connected = silent ? 0 : n.peers.filter((p) => p.connected).length;
     const facts = silent
-      ? [[t("node.seen"), n.seen_ms ? moment(n.seen_ms) : t("node.never")]]
+      ? [[t("node.seen"), n.seen_ms ? moment(n.seen_ms) : t("node.never"), "whole"]]
       : [[t("col.height"), figure(`node.${n.name}.height`, n.height, count(n.height))], [t("col.round"), count(n.round)], [t("node.finality"), milliseconds(n.finality_ms)], [t("node.mempool"), count(n.mempool)],
         [t("node.peers"), h("span", { title: n.peers.map((p) => `${p.connected ? "✓" : "✕"} ${p.name}`).join("  ") }, t("network.share", { n: connected, of: n.peers.length }))]];
     facts.push([t("col.proposed"), t("network.share", { n: n.proposed, of: n.of })], [t("col.signed"), percent(n.of ? n.signed / n.of : null)], [t("col.missed"), count(n.missed)]);
-    if (n.benched_until) facts.push([t("col.bench"), t("network.until", { height: n.benched_until })]);
+    if (n.benched_until) facts.push([t("col.bench"), until(n, n.height)]);
     if (n.faults) facts.push([t("network.evidence"), count(n.faults)]);
     return h(`article.node.${n.state}`, { "aria-label": n.name, "data-node": n.name, "data-state": n.state },
       h("header", {}, h("span.sign", { "aria-hidden": "true" }, SIGNS[n.state]), h("div", {}, h("h2", {}, n.name), h("small", {}, `${n.role ? `${word("role", n.role)} · ` : ""}${n.address}`)), h("strong.state", {}, t(`state.${n.state}`))),
-      h("dl", {}, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+      h("dl", {}, facts.map(([name, value, width]) => h("div", { class: width }, h("dt", {}, name), h("dd", {}, value)))));
   }
 
   function charts(data) {

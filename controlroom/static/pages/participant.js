@@ -8,6 +8,8 @@ import { labelOf, slotOn } from "../playback.js";
 import { orderForm, cancelButton, retireButton } from "../key.js";
 import { stateMark } from "./market.js";
 
+const TONES = { household: 2, commercial: 2, heat_pump: 5, ev_charger: 4, battery: 6, pv: 3, wind: 3, hydro: 3, biomass: 3 };
+
 export function create(main, context) {
   const chooser = h("input", { id: "who", list: "everybody", autocomplete: "off", onchange: () => find(chooser.value) });
   const list = h("datalist", { id: "everybody" });
@@ -40,7 +42,8 @@ export function create(main, context) {
     const bound = (side) => data.envelope_wh.map((pair) => (pair[side] < 0 ? null : side ? pair[side] : -pair[side]));
     const envelope = data.envelope_wh.some((pair) => pair[0] >= 0 || pair[1] >= 0);
     metered.update({ ...common, left: axis, series: [
-      { name: t("energy.generated"), kind: "bar", tone: 3, values: data.export_wh }, { name: t("energy.consumed"), kind: "bar", tone: 2, negative: true, values: negative(data.import_wh) },
+      ...data.by_kind.filter((one) => one.export_wh.some((v) => v)).map((one) => ({ name: t("participant.gives", { kind: word("kind", one.kind) }), kind: "bar", tone: TONES[one.kind] ?? 3, values: one.export_wh })),
+      ...data.by_kind.filter((one) => one.import_wh.some((v) => v)).map((one) => ({ name: t("participant.takes", { kind: word("kind", one.kind) }), kind: "bar", tone: TONES[one.kind] ?? 2, negative: true, values: negative(one.import_wh) })),
       { name: t("participant.position"), kind: "step", tone: 1, values: data.sold_wh.map((v, i) => (v === null ? null : v - data.bought_wh[i])) },
       ...(envelope ? [{ name: t("feeder.exportlimit"), kind: "step", dashed: true, tone: 5, values: bound(1) }, { name: t("feeder.importlimit"), kind: "step", dashed: true, tone: 4, values: bound(0) }] : []) ] });
     deviation.update({ ...common, left: axis, series: [{ name: t("col.imbalance"), kind: "bar", tone: 4, values: data.imbalance_wh },
