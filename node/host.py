@@ -54,6 +54,7 @@ from node.signer import Refused, Signer
 from node.stages import PROCESS
 from node.wal import WriteAheadLog
 
+PEER_EVENTS = 8  # of one peer that may wait; more of its stream is not read before
 BULK_EVENTS = 256  # batches of transactions that may wait; consensus never waits behind them
 URGENT_IN_A_ROW = 32  # then a batch of transactions gets its turn
 BULK_AFTER_BLOCK = 32  # at most so many that were checked meanwhile come before the replica hears of an applied block
@@ -100,7 +101,10 @@ class Host:
         self._network = network
         self._clock_ms = clock_ms
         self._outgoing = Outgoing(network.send)
-        self._urgent: deque[Event] = deque()
+        # Bounded: each peer has at most PEER_EVENTS here, each kind of timer one, and an applied block nothing behind it.
+        self._urgent: deque[tuple[Event, PeerId | None]] = deque()
+        self._waiting_of: dict[PeerId, int] = {}
+        self._handled = asyncio.Event()
         self._bulk: deque[TxsReceived] = deque()
         self._urgent_in_a_row = 0
         self._bulk_first = 0  # batches of transactions that come before whatever is urgent
@@ -114,9 +118,19 @@ class Host:
     # --- events in ------------------------------------------------------------------------------------------------
 
     def post(self, event: Event) -> None:
-        """Anything but transactions: handled before them, in order."""
-        self._urgent.append(event)
+        """Anything of this node's own: handled before transactions, in order."""
+        self._urgent.append((event, None))
         self._wake.set()
+
+    async def post_from(self, peer: PeerId, event: Event) -> None:
+        """The same of a peer, whose next message is to be read when this returns: who sends faster than this node handles it
+        fills its own connection and not this node's memory."""
+        waiting = self._waiting_of
+        waiting[peer] = waiting.get(peer, 0) + 1
+        self._urgent.append((event, peer))
+        self._wake.set()
+        while waiting.get(peer, 0) >= PEER_EVENTS and not self._stopping:
+            await self._handled.wait()
 
     def post_txs(self, event: TxsReceived) -> bool:
         """False when too many batches wait already."""
@@ -145,6 +159,7 @@ class Host:
         """`run` returns after the event at hand."""
         self._stopping = True
         self._wake.set()
+        self._handled.set()
 
     def crashed(self, error: BaseException) -> None:
         """A fault of our own outside of this task: `run` raises it."""
@@ -185,9 +200,21 @@ class Host:
         if self._urgent and not (self._bulk and self._urgent_in_a_row >= URGENT_IN_A_ROW):
             self._urgent_in_a_row += 1
             self._bulk_first = 0
-            return self._urgent.popleft()
+            event, peer = self._urgent.popleft()
+            if peer is not None:
+                self._one_less_of(peer)
+            return event
         self._urgent_in_a_row = 0
         return self._bulk.popleft() if self._bulk else None
+
+    def _one_less_of(self, peer: PeerId) -> None:
+        left = self._waiting_of[peer] - 1
+        if left:
+            self._waiting_of[peer] = left
+        else:
+            del self._waiting_of[peer]
+        self._handled.set()  # whoever waits looks again; who begins to wait later hears of the next one
+        self._handled.clear()
 
     def _turn(self, event: Event) -> None:
         """One event and the signatures that it asks for. An applied block is the next turn's event: with one validator
@@ -224,7 +251,7 @@ class Host:
             case SetTimer(timer, delay_ms):
                 self._set_timer(timer, delay_ms)
             case Apply(block, commit):
-                self._urgent.appendleft(self._apply(block, commit))
+                self._urgent.appendleft((self._apply(block, commit), None))
             case AnswerClient(request, verdicts):
                 future = self._requests.get(request)
                 if future is not None and not future.done():
@@ -274,6 +301,7 @@ class Host:
         return BlockApplied(block, head)
 
     def _wind_up(self) -> None:
+        self.stop()
         for handle in self._timers.values():
             handle.cancel()
         for future in self._requests.values():

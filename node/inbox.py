@@ -24,6 +24,8 @@ class Replicas(Protocol):
 
     def post(self, event: Event) -> None: ...
 
+    async def post_from(self, peer: PeerId, event: Event) -> None: ...
+
     def post_txs(self, event: TxsReceived) -> bool: ...
 
     def crashed(self, error: BaseException) -> None: ...
@@ -66,27 +68,28 @@ class Inbox:
             case "txs":
                 self._queue_txs(peer, message.txs, len(raw))
             case "votes":
-                self._admit(peer, await self._door.votes(peer, message.votes))
+                await self._admit(peer, await self._door.votes(peer, message.votes))
             case "proposal":
-                self._admit(peer, await self._door.proposal(peer, message.proposal))
+                await self._admit(peer, await self._door.proposal(peer, message.proposal))
             case "status":
-                self._admit(peer, self._door.status(peer, message.status))
+                await self._admit(peer, self._door.status(peer, message.status))
             case "evidence":
-                self._admit(peer, self._door.evidence(peer, message.evidence))
+                await self._admit(peer, self._door.evidence(peer, message.evidence))
             case "block_request":
                 self._serve_blocks(peer, message.block_request)
             case "block_response":
-                self._admit(peer, self._door.blocks(peer, message.block_response))
+                await self._admit(peer, self._door.blocks(peer, message.block_response))
             case _:
                 self._penalise(peer, "a message of no known kind")
 
-    def _admit(self, peer: PeerId, admitted: Admitted | Fault | None) -> None:
+    async def _admit(self, peer: PeerId, admitted: Admitted | Fault | None) -> None:
+        """Returns when the peer's next message may be read: the host takes only so many of each."""
         if isinstance(admitted, Fault):
             self._penalise(peer, admitted.reason)
         elif admitted is not None:
             if isinstance(admitted, StatusReceived):
                 self.heights[peer] = max(admitted.state.height - 1, 0)
-            self._host.post(admitted)
+            await self._host.post_from(peer, admitted)
 
     def _queue_txs(self, peer: PeerId, batch: pb.TxBatch, size: int) -> None:
         if size > self._tx_room:

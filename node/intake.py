@@ -22,6 +22,7 @@ class Intake:
         self._room = room_in(ledger.system)
         self._relay_again_ms = relay_again_ms
         self._relayed_ms = 0
+        self._waited: list[Tx] = []  # what waited when something was last passed on again
 
     def take(self, event: TxsReceived, height: int) -> tuple[list[Effect], bool]:
         """What to send and to answer, and whether anything is new. `height` is the one at hand."""
@@ -59,11 +60,14 @@ class Intake:
         return [SendTxs(to, tuple(tx.raw for tx in waiting))] if waiting else []
 
     def again(self, now_ms: int) -> list[Effect]:
-        """The same to all, now and then."""
-        if not len(self.mempool) or 0 <= now_ms - self._relayed_ms < self._relay_again_ms:
+        """Now and then, to all, what waited the last time already: a peer may have lost it. A busy node's transactions are in
+        a block before that, and passing them on again would only cost its peers."""
+        if 0 <= now_ms - self._relayed_ms < self._relay_again_ms:
             return []
         self._relayed_ms = now_ms
-        return self.waiting(None)
+        late = tuple([tx.raw for tx in self._waited if self.mempool.known(tx.key) is not None])
+        self._waited = self.mempool.first(RELAYED_AT_ONCE)
+        return [SendTxs(None, late)] if late else []
 
     def block_of(self, only_governance: bool) -> list[Tx]:
         """The transactions of the next block."""

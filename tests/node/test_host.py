@@ -20,6 +20,7 @@ from node.events import (
     BlockApplied,
     Effect,
     Event,
+    EvidenceReceived,
     LoggedOwn,
     PeerUp,
     Persist,
@@ -33,7 +34,7 @@ from node.events import (
     TimerFired,
     TxsReceived,
 )
-from node.host import BULK_AFTER_BLOCK, BULK_EVENTS, QUEUE_FULL, Host, Network
+from node.host import BULK_AFTER_BLOCK, BULK_EVENTS, PEER_EVENTS, QUEUE_FULL, Host, Network
 from node.outbox import Lane
 from node.signer import Refused
 from node.wal import WriteAheadLog
@@ -186,6 +187,42 @@ def test_consensus_passes_waiting_transactions_but_does_not_starve_them() -> Non
     replica, _ = _run(lambda event: [], scenario)
     place = [isinstance(e, TxsReceived) for e in replica.events].index(True)
     assert 2 < place < 60
+
+
+def test_a_peer_that_sends_without_end_is_read_no_faster_than_it_is_handled_and_holds_up_nobody_else() -> None:
+    loud, quiet = PEER, ValidatorId(b"\x03" * 20)
+    read: list[int] = []
+
+    async def scenario(host: Host, replica: Scripted) -> None:
+        async def stream() -> None:
+            for number in range(10 * PEER_EVENTS):
+                await host.post_from(loud, EvidenceReceived(loud, (b"%d" % number,)))
+                read.append(number)
+
+        flood = asyncio.create_task(stream())
+        async with asyncio.timeout(5):
+            while len(replica.events) <= 3 * PEER_EVENTS:
+                handled = sum(isinstance(e, EvidenceReceived) for e in replica.events)
+                assert len(read) - handled < PEER_EVENTS
+                await host.post_from(quiet, PeerUp(quiet))
+                await asyncio.sleep(0)
+            await flood
+
+    replica, _ = _run(lambda event: [], scenario)
+    heard = [e.evidence[0] for e in replica.events if isinstance(e, EvidenceReceived)]
+    assert heard == [b"%d" % number for number in range(len(heard))]
+    assert len(read) == 10 * PEER_EVENTS
+    assert PeerUp(quiet) in replica.events[: 2 * PEER_EVENTS]
+
+
+def test_a_stream_that_waits_for_its_turn_is_let_go_when_the_host_stops() -> None:
+    async def scenario(host: Host, replica: Scripted) -> None:
+        host.stop()
+        async with asyncio.timeout(5):
+            for _ in range(2 * PEER_EVENTS):
+                await host.post_from(PEER, PeerUp(PEER))
+
+    _run(lambda event: [], scenario)
 
 
 def test_a_client_gets_the_verdicts_of_its_own_request() -> None:

@@ -13,11 +13,13 @@ from consensus.types import Height, Round, Vote, VoteKind
 from node.events import AnswerClient, BlocksReceived, LoggedLock, Penalise, SendTxs, SendVotes, TxsReceived
 from node.heightblocks import MAX_BLOCKS
 from node.lockcodec import encode_lock
+from node.replica import ReplicaConfig
 from node.room import room_in
 from tests.chain.network import Chain, call, genesis, pay
 from tests.node.puppet import Puppet, at_height
 
 PREVOTE, PRECOMMIT = VoteKind.PREVOTE, VoteKind.PRECOMMIT
+RELAY_AGAIN_MS = ReplicaConfig().relay_again_ms
 GAS = 50_000_000  # what the chain of these tests asks for in every transaction
 
 
@@ -143,6 +145,26 @@ def test_what_comes_from_a_peer_is_not_flooded_on() -> None:
     for _ in range(3):
         p.feed(TxsReceived((own,), request=1))
     assert [e.raw_txs for e in p.effects if isinstance(e, SendTxs)] == [(own.raw,)]
+
+
+def test_what_waits_for_long_is_passed_on_again_and_what_a_block_took_meanwhile_is_not() -> None:
+    """A busy node sent its oldest transactions to everybody every five seconds, though blocks were about to take them."""
+    p = follower()
+    taken, lost = p.chain.tx("alice", pay("bob", 1)), p.chain.tx("bob", pay("alice", 1))
+    p.feed(TxsReceived((taken, lost), peer=p.others[0]))
+
+    def passed_on() -> list[tuple[bytes, ...]]:
+        p.effects.clear()
+        p.now_ms += RELAY_AGAIN_MS
+        p.fire("tick")
+        return [e.raw_txs for e in p.effects if isinstance(e, SendTxs)]
+
+    assert passed_on() == []
+    p.sync(taken)
+    assert passed_on() == [(lost.raw,)]
+    assert passed_on() == [(lost.raw,)]
+    p.sync(lost)
+    assert passed_on() == []
 
 
 # --- rules that change while transactions wait ------------------------------------------------------------------------
