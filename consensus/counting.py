@@ -29,7 +29,7 @@ def count_vote(state: State, vote: Vote) -> Counted:
     first = state.at(round_).tally(kind).votes[index]
     if first is not None:
         return (state, ()) if first.block_id == vote.block_id else conflicting_vote(state, index, first, vote)
-    room = make_room(state, index, round_)
+    room = state if 0 <= round_ == state.round else make_room(state, index, round_)
     if room is None:
         return state, ()
     tally = room.at(round_).tally(kind).add(index, vote, validators.validators[index].power)

@@ -49,9 +49,13 @@ def third(validators: ValidatorSet, power: int) -> bool:
 
 def quorum_value(state: State, tally: Tally) -> BlockId | None:
     """The block that a quorum of this tally voted for, if there is one."""
-    if not quorum(state.validators, tally.power):
+    validators = state.setup.validators
+    if not quorum(validators, tally.power):
         return None
-    return next((v for v, power in tally.by_value.items() if v is not None and quorum(state.validators, power)), None)
+    for value, power in tally.by_value.items():
+        if value is not None and quorum(validators, power):
+            return value
+    return None
 
 
 def proven(state: State, proposal: Proposal) -> bool:

@@ -37,6 +37,7 @@ from node.events import (
     LoggedHeard,
     LoggedLock,
     LoggedOwn,
+    LogRecord,
     MemoryReceived,
     PeerDown,
     PeerId,
@@ -176,7 +177,7 @@ class Replica:
         self._now_ms = now_ms
         self._out = []
         self._dispatch(event)
-        return self._out if len(self._out) < 2 else _merged(self._out)
+        return self._out
 
     def _dispatch(self, event: Event) -> None:
         match event:
@@ -274,7 +275,7 @@ class Replica:
             return
         self._report("rejoined", height=self.height, round=rejoin.round)
         if rejoin.lock is not None:
-            self._out.append(Persist((LoggedLock(rejoin.lock.height, encode_lock(rejoin.lock)),)))
+            self._persist(LoggedLock(rejoin.lock.height, encode_lock(rejoin.lock)))
         assert self._me is not None
         self._machine = find_voice(before, self._me, rejoin.lock, rejoin.round, rejoin.offered)
         self._feed(machine_events.Begin())
@@ -406,24 +407,26 @@ class Replica:
     def _carry_out(self, effect: machine_effects.Effect) -> None:
         match effect:
             case machine_effects.SignVote(vote):
-                self._out += [Persist((LoggedOwn(vote),)), Sign(vote)]
+                self._persist(LoggedOwn(vote))
+                self._out.append(Sign(vote))
+            case machine_effects.StartTimer(kind, height, round_, delay_ms):
+                self._out.append(SetTimer(Timer(NAMES[kind], height, round_), delay_ms))
             case machine_effects.SignProposal(proposal) if proposal.block_id not in self._blocks:
                 self._report(
                     "block_missing", height=self.height, round=proposal.round
                 )  # whoever has it will propose it
             case machine_effects.SignProposal(proposal):
-                self._out += [Persist((*self._blocks.unlogged(proposal.block_id), LoggedOwn(proposal))), Sign(proposal)]
+                self._persist(*self._blocks.unlogged(proposal.block_id), LoggedOwn(proposal))
+                self._out.append(Sign(proposal))
             case machine_effects.PersistLock(record):
                 logged = LoggedLock(record.height, encode_lock(record))
-                self._out.append(Persist((*self._blocks.unlogged(record.valid.block_id), logged)))
-            case machine_effects.StartTimer(kind, height, round_, delay_ms):
-                self._out.append(SetTimer(Timer(NAMES[kind], height, round_), delay_ms))
+                self._persist(*self._blocks.unlogged(record.valid.block_id), logged)
             case machine_effects.BuildValue(height, round_):
                 self._build(height, round_)
             case machine_effects.RoundEntered(round_):
                 self._telling.entered_round(self._now_ms)
                 if round_ > 0:
-                    self._out.append(Persist(tuple(map(LoggedHeard, votes_into(self._machine, round_)))))
+                    self._persist(*map(LoggedHeard, votes_into(self._machine, round_)))
                     self._report("round", height=self.height, round=round_)
                     self._out.append(SendStatus(None, self._state()))
             case machine_effects.Decide(commit):
@@ -580,18 +583,13 @@ class Replica:
             self._catchup.forget(fetched.peer)
         self._catch_up()
 
+    def _persist(self, *records: LogRecord) -> None:
+        """Neighbouring log records share one sync."""
+        before = self._out[-1] if self._out else None
+        if isinstance(before, Persist):
+            self._out[-1] = Persist(before.records + records)
+        else:
+            self._out.append(Persist(records))
+
     def _report(self, event: str, **fields: object) -> None:
         self._out.append(Report(event, tuple(fields.items())))
-
-
-def _merged(effects: list[Effect]) -> list[Effect]:
-    """Neighbouring log records share one sync."""
-    if len(effects) < 2:
-        return effects
-    merged: list[Effect] = []
-    for effect in effects:
-        if isinstance(effect, Persist) and merged and isinstance(merged[-1], Persist):
-            merged[-1] = Persist(merged[-1].records + effect.records)
-        else:
-            merged.append(effect)
-    return merged

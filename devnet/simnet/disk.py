@@ -102,11 +102,14 @@ class VirtualStore(MemoryKV):
     def __init__(self, disk: VirtualDisk) -> None:
         super().__init__()
         self._pairs = disk.store  # no copy: what a dead machine still held open nobody reads
-        self._has_deleted = True  # so that the first scan sorts
+        self._has_deleted = True  # so that the next scan sorts
         self._disk = disk
 
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
         new, gone = dict(puts), list(deletes)
         self._disk._boundary()
-        super().write(new.items(), gone, sync=sync)
+        self._pairs.update(new)
+        for key in gone:
+            self._pairs.pop(key, None)
+        self._has_deleted = True  # so that the next scan sorts
         self._disk._boundary()

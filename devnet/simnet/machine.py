@@ -184,7 +184,8 @@ class Machine:
 
     def _run(self, event: Event) -> None:
         """As the production host does: the signatures that an event asks for belong to it, an applied block comes next."""
-        handle, now_ms, applied = self.replica.handle, self.clock_ms, self._applied
+        world, handle, applied = self.world, self.replica.handle, self._applied
+        now_ms = world.epoch_ms + world.now_ms + self.skew_ms  # clock_ms, without the call
         queue: deque[Event] = deque()
         while self.running:
             for effect in handle(event, now_ms):

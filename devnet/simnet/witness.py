@@ -40,18 +40,26 @@ class Witness:
     _signatures: dict[object, set[bytes]] = field(default_factory=dict)
 
     def vote(self, vote: Vote) -> None:
-        by_validator = self.votes.setdefault((vote.height, vote.round, vote.kind), {})
-        values = by_validator.setdefault(vote.validator, [])
+        values = self.votes.setdefault((vote.height, vote.round, vote.kind), {}).setdefault(vote.validator, [])
         said = (vote.height, vote.round, vote.kind, vote.validator, vote.block_id)
-        self._signatures.setdefault(said, set()).add(vote.signature)
+        signatures = self._signatures.get(said)
+        if signatures is None:
+            self._signatures[said] = {vote.signature}
+        else:
+            signatures.add(vote.signature)
         if vote.block_id not in values:
             values.append(vote.block_id)
 
     def reached(self, signature: bytes, keeper: tuple[int, int] | None) -> None:
         """`keeper` None: it arrived where it was of no use, and was let go."""
         self.heard.add(signature)
-        if keeper is not None:
-            self.keepers.setdefault(signature, set()).add(keeper)
+        if keeper is None:
+            return
+        keepers = self.keepers.get(signature)
+        if keepers is None:
+            self.keepers[signature] = {keeper}
+        else:
+            keepers.add(keeper)
 
     def proposal(self, proposal: Proposal) -> None:
         said = self.proposals.setdefault((proposal.height, proposal.round, proposal.proposer), [])
