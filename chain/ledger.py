@@ -13,7 +13,7 @@ from chain.directory import ContractInfo, Directory
 from chain.evidence import fault_in
 from chain.executor import CallsOutcome, execute_block, execute_calls, next_nonce
 from chain.genesis import Genesis
-from chain.genesis_state import genesis_state
+from chain.genesis_state import genesis_state, write_first_state
 from chain.governance import GoverningRuntime, enact_due
 from chain.hashes import ZERO_HASH
 from chain.kv import KV
@@ -139,8 +139,7 @@ class Ledger:
         head = Head(0, BlockId(ZERO_HASH), genesis.time_ms, change.root, merkle.root([]))
         puts = [(STATE + key, value) for key, value in writes.items() if value is not None]
         puts += change.puts
-        puts += [(HEAD, encode_head(head)), (GENESIS, genesis.chain_id.encode())]
-        self._kv.write(puts, change.deletes)
+        write_first_state(self._kv, puts, [(HEAD, encode_head(head)), (GENESIS, genesis.chain_id.encode())])
         return head
 
     # --- proposing and deciding ---------------------------------------------------------------------------------

@@ -77,12 +77,10 @@ class LevelKV:
         self._db.close()
 
     def _drawn(self, pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-        while True:
-            with self._faults("read"):
-                pair = next(pairs, None)
-            if pair is None:
-                return
-            yield pair
+        try:  # once around all of it, not around each pair: a large state has millions
+            yield from pairs
+        except (plyvel.Error, OSError, RuntimeError) as fault:
+            raise self._explained("read", fault) from fault
 
     @contextmanager
     def _faults(self, doing: str) -> Iterator[None]:

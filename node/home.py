@@ -78,9 +78,9 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class LoadedHome:
-    """All that a node reads before it opens its chain. `member` is its own entry in the genesis, or None: then it
-    follows the chain and votes on nothing. Where `remote` is set, the consensus key is there and `wallet` signs only
-    the node's Hello."""
+    """All that a node reads before it opens its chain. `genesis` is without its calls: see `whole_genesis`. `member` is its
+    own entry in it, or None: then it follows the chain and votes on nothing. Where `remote` is set, the consensus key
+    is there and `wallet` signs only the node's Hello."""
 
     home: Home
     config: Config
@@ -121,7 +121,7 @@ def load_home(path: Path, unlock: Callable[[Path | None], Passphrase] = find_pas
     if not home.config.is_file():
         raise HomeError(f"{path} is no node's home: it has no config.toml; make one with `gridbft init`")
     config = read_config(home.config)
-    genesis = _genesis(home)
+    genesis = whole_genesis(home).without_calls()
     words = asked_once(unlock(_beside(home, config.passphrase_file)))
     certificate = _text(home.tls_certificate)
     wallet: Wallet | RemoteKey
@@ -172,7 +172,8 @@ def _beside(home: Home, name: str) -> Path | None:
     return home.path / name if name else None
 
 
-def _genesis(home: Home) -> Genesis:
+def whole_genesis(home: Home) -> Genesis:
+    """With its calls, which a chain begins with. Raises HomeError."""
     try:
         return load_genesis(_text(home.genesis))
     except GenesisError as error:

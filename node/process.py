@@ -13,7 +13,6 @@ from pathlib import Path
 
 import structlog
 
-from chain.genesis import dump_genesis
 from chain.kv import KV
 from chain.ledger import Ledger
 from chain.leveldb import LevelKV
@@ -37,7 +36,7 @@ from node.events import PeerId
 from node.files import OS_DISK
 from node.gate import Pinned
 from node.hello import SPEECH, Self, Speech
-from node.home import Home, HomeError, HomeLock, LoadedHome
+from node.home import Home, HomeError, HomeLock, LoadedHome, whole_genesis
 from node.host import Host, Network
 from node.inbox import Inbox
 from node.metrics import Outside, exposition, read_disk
@@ -138,7 +137,10 @@ class Node:
         undo.callback(HomeLock(home).release)
         kv: KV = LevelKV(home.db)
         undo.callback(kv.close)
-        ledger = Ledger(kv, MeteredRuntime(ed25519.verify), genesis, ed25519.verify, protocols)
+        begins = BlockStore(kv).head() is None
+        beginning = whole_genesis(home) if begins else genesis
+        ledger = Ledger(kv, MeteredRuntime(ed25519.verify), beginning, ed25519.verify, protocols)
+        del beginning
         wal, recovered = WriteAheadLog.open(home.wal)
         undo.callback(wal.close)
         if recovered.torn_bytes:
@@ -174,7 +176,7 @@ class Node:
         self.peers = Peers(identity, read_members(ledger.view), self.inbox, answers(folder))
         self._snapshots = SnapshotTaker(folder, ledger, self.host.tip, config.snapshot_interval)
         self._pruner = Pruner(kv, config.keep_blocks)
-        status = StatusSource(config.name, version("gridbft"), self._peer_infos, dump_genesis(genesis).encode())
+        status = StatusSource(config.name, version("gridbft"), self._peer_infos, home.genesis)
         tls, pinned = client_access(home, config, loaded.tls)
         self._upgrade: tuple[int, int] | None = None
         self._home = home

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
@@ -32,6 +33,7 @@ MAX_NAME_CHARS = 64
 MAX_KEY_BYTES = 1_024
 MAX_FILTERS = 64
 MAX_EVIDENCE = 100
+MAX_GENESIS_BYTES = 24 * 1024 * 1024
 QUERY_GAS = 50_000_000
 WAIT_SECONDS = 60.0  # where the caller sets no deadline of its own
 ANSWER_SECONDS = 0.25  # left of a caller's deadline for the sentence that says what did not happen in time
@@ -45,7 +47,7 @@ class StatusSource:
     name: str
     version: str
     peers: Callable[[], Sequence[client_pb2.PeerInfo]]
-    genesis: bytes = b""  # the file, as others may fetch it
+    genesis: Path  # the file, as others may fetch it
 
 
 class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
@@ -302,7 +304,15 @@ class LedgerRpc(client_pb2_grpc.LedgerServiceServicer):
     async def GetGenesis(  # noqa: N802
         self, request: client_pb2.GetGenesisRequest, context: Any
     ) -> client_pb2.GetGenesisResponse:
-        return client_pb2.GetGenesisResponse(genesis=self._status.genesis)
+        file = self._status.genesis
+        try:
+            size = file.stat().st_size
+            if size > MAX_GENESIS_BYTES:
+                text = f"the genesis has {size} bytes, more than a message holds: copy the file from a member"
+                await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
+            return client_pb2.GetGenesisResponse(genesis=await asyncio.to_thread(file.read_bytes))
+        except OSError as error:
+            await _abort(context, grpc.StatusCode.UNAVAILABLE, f"the genesis cannot be read: {error.strerror or error}")
 
 
 async def _refuse(context: Any, message: str) -> NoReturn:

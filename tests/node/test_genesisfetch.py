@@ -154,3 +154,21 @@ def test_a_file_is_held_to_the_hash_too(tmp_path: Path) -> None:
     assert last(refused)["error"] == "WRONG_GENESIS"
     told = sha256(file.read_bytes()).hexdigest()
     assert join(tmp_path / "new", "--genesis", str(file), "--genesis-hash", told).exit_code == 0
+
+
+def test_a_genesis_larger_than_a_message_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Localnet.make(tmp_path, 1)
+    source = read_config(Home(net.homes[0]).config).client_address
+    monkeypatch.setattr("node.rpc.MAX_GENESIS_BYTES", 100)
+
+    async def play() -> Result:
+        async with running(*net.homes):
+            return await asyncio.to_thread(
+                join, tmp_path / "new", "--genesis-from", source, "--genesis-hash", "00" * 32
+            )
+
+    refused = asyncio.run(play())
+    assert refused.exit_code == 1
+    assert "more than a message holds: copy the file from a member" in last(refused)["message"]

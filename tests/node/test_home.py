@@ -9,16 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chain.genesis import GenesisCall, build_genesis, dump_genesis
 from gridbft.passphrase import find_passphrase
 from gridbft.sealing import Cost
 from gridbft.wallet import Wallet
 from node.certs import CertificateError, certificate_digest, make_tls_identity, utc_now
 from node.config import ConfigError, read_config
-from node.home import Home, HomeError, HomeLock, load_home
+from node.home import Home, HomeError, HomeLock, load_home, whole_genesis
 from node.tlskey import load_tls_key, save_tls_key
 from tests.node.localnet import Localnet
 
@@ -36,6 +38,15 @@ def test_a_home_is_loaded_with_its_place_among_the_members(home: Home) -> None:
     assert loaded.member is not None
     assert loaded.member.public_key == loaded.wallet.public_key
     assert loaded.config.name == "node-0"
+
+
+def test_the_calls_of_the_genesis_are_not_kept_but_read_when_a_chain_begins(home: Home) -> None:
+    bare = whole_genesis(home)
+    calls = (GenesisCall("counter", "add", (1,)),)
+    whole = build_genesis("test", bare.time_ms, bare.currency, bare.members, bare.params, bare.contracts, calls)
+    home.genesis.write_text(dump_genesis(whole))
+    assert load_home(home.path).genesis == replace(whole, calls=())
+    assert whole_genesis(home) == whole
 
 
 def test_a_key_that_is_no_members_makes_an_observer(home: Home) -> None:
