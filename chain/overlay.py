@@ -11,12 +11,12 @@ Writes = dict[bytes, bytes | None]
 class Overlay:
     """Reads what was written, else what lies below."""
 
-    __slots__ = ("base", "writes")
+    __slots__ = ("_base_get", "writes")
 
     def __init__(self, base: StateView, writes: Writes | None = None) -> None:
-        self.base = base
+        self._base_get = base.get
         self.writes: Writes = {} if writes is None else writes
 
     def get(self, key: bytes, /) -> bytes | None:
         writes = self.writes
-        return writes[key] if key in writes else self.base.get(key)
+        return writes[key] if key in writes else self._base_get(key)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 
 from google.protobuf.message import DecodeError
 
@@ -147,9 +148,12 @@ class Door:
     def _forget_oldest(self) -> None:
         """Some more than it must, so that it is not at work again for the next one."""
         recent = self._recent_txs
-        oldest = iter(list(recent))
-        while len(recent) > RECENT_TXS - FORGOTTEN_AT_ONCE or self._recent_tx_bytes > RECENT_TX_BYTES:
-            self._recent_tx_bytes -= len(recent.pop(next(oldest)).raw)
+        kept = RECENT_TXS - FORGOTTEN_AT_ONCE if len(recent) > RECENT_TXS else RECENT_TXS
+        while len(recent) > kept or self._recent_tx_bytes > RECENT_TX_BYTES:
+            for key in list(islice(recent, FORGOTTEN_AT_ONCE)):
+                if len(recent) <= kept and self._recent_tx_bytes <= RECENT_TX_BYTES:
+                    break
+                self._recent_tx_bytes -= len(recent.pop(key).raw)
 
     async def peer_txs(self, peer: PeerId, batch: pb.TxBatch) -> TxsReceived | Fault:
         """Correct peers pass on only what they checked, so one bad transaction condemns the batch."""
