@@ -127,6 +127,7 @@ export function orderForm(key) {
     try {
       const done = await tellServer("order", { zone: zoneInput.value, slot: Number(slotInput.value), side: side.value, quantity_wh: Number(quantity.value), limit_micros_per_kwh: Math.round(Number(limit.value) * 1e6) });
       put(result, h("span.good", {}, `✓ ${t("order.done", { id: done.result, height: done.height, price: price(Math.round(Number(limit.value) * 1e6)) })}`));
+      quantity.value = ""; // a second order is another wish
       ask_();
     } catch (error) { put(result, h("span.bad", {}, `✕ ${refusal(error)}`)); judge(); }
   }
