@@ -17,6 +17,7 @@ MAX_MISSES = 2**32 - 1
 _COUNT = struct.Struct(">BI")
 _ENTRY = struct.Struct(">20sIQ")
 _VERSION = 1
+_ALL_GOOD = _COUNT.pack(_VERSION, 0)  # how it stands at nearly every block
 NOT_BENCHED = Height(0)
 
 
@@ -81,14 +82,16 @@ def advance(
     """
     decided_by = turns.proposer(commit.round)
     failed = {turns.proposer(Round(r)) for r in range(min(commit.round, len(turns.order)))}
-    present = signers(commit)
     after: dict[ValidatorId, Standing] = {}
+    if not standings and not failed:
+        return after
+    present = signers(commit)
     for validator in validators.validators:
         before = standings.get(validator.id, GOOD)
         standing = _judged(
             before, commit.height, validator.id in failed, validator.id == decided_by, validator.id in present
         )
-        if standing != GOOD:
+        if standing is not GOOD and standing != GOOD:
             after[validator.id] = standing
     return after
 
@@ -106,6 +109,8 @@ def _judged(before: Standing, height: Height, failed: bool, decided: bool, prese
 
 def encode_standings(standings: Standings) -> bytes:
     """Version, count, then (id, misses, benched until) sorted by id; good standings are left out."""
+    if not standings:
+        return _ALL_GOOD
     rows = [(v, standings[v]) for v in sorted(standings) if standings[v] != GOOD]
     body = b"".join(_ENTRY.pack(v, s.misses, s.benched_until) for v, s in rows)
     return _COUNT.pack(_VERSION, len(rows)) + body
@@ -113,6 +118,8 @@ def encode_standings(standings: Standings) -> bytes:
 
 def decode_standings(data: bytes) -> dict[ValidatorId, Standing]:
     """The inverse of encode_standings; ValueError on anything that it cannot have written."""
+    if data == _ALL_GOOD:
+        return {}
     if len(data) < _COUNT.size:
         raise ValueError("standings end before their count")
     version, count = _COUNT.unpack_from(data)

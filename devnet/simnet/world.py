@@ -119,9 +119,9 @@ class World:
 
     def run_until(self, end_ms: int, done: Callable[[], bool] = lambda: False) -> bool:
         """Runs what is due up to `end_ms`; stops early, and says so, once `done`, or at the first violation."""
-        heap, checkers = self._heap, self.checkers
-        while heap and heap[0][0] <= end_ms and not checkers.violations:
-            self.now_ms, _, action, args = heapq.heappop(heap)
+        heap, violations, pop = self._heap, self.checkers.violations, heapq.heappop
+        while heap and heap[0][0] <= end_ms and not violations:
+            self.now_ms, _, action, args = pop(heap)
             action(*args)
             if self.news:
                 self.news = False

@@ -4,13 +4,15 @@ arrive in time, everybody decides."""
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from consensus import rules
+from consensus import machine, rules
+from consensus.machine import State, Step
 from consensus.types import Proposal, Round, ValidatorSet, Vote, VoteKind
 from tests.consensus.kit import HEIGHT, block, vid
 from tests.consensus.network import INVALID, Network, Signed, stuck_in
@@ -229,3 +231,34 @@ TestAdversary.settings = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+def every_rule(state: State, touched: Iterable[Round]) -> machine.Transition | None:
+    """SPEC's order of the rules, whatever step the machine is at."""
+    if state.step is Step.DECIDED:
+        return None
+    return (
+        rules.l49_decide(state, touched)
+        or rules.l55_higher_round(state)
+        or rules.l22_fresh_proposal(state)
+        or rules.l28_proven_proposal(state)
+        or rules.l36_prevote_quorum(state)
+        or rules.l44_nil_prevotes(state)
+        or rules.l34_any_prevotes(state)
+        or rules.l47_any_precommits(state)
+    )
+
+
+def test_the_rules_that_a_step_leaves_out_would_not_have_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, steps = machine._next, set()
+
+    def compared(state: State, touched: Iterable[Round]) -> machine.Transition | None:
+        steps.add(state.step)
+        outcome = asked(state, touched)
+        assert outcome == every_rule(state, touched)
+        return outcome
+
+    monkeypatch.setattr(machine, "_next", compared)
+    for seed in range(60):
+        harsh(seed)
+    assert steps >= set(Step) - {Step.NEW}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -9,10 +10,14 @@ import sys
 
 import pytest
 
+from chain.ledger import Ledger
 from devnet.simnet.byzantine import TRICKS
 from devnet.simnet.chaos import FAULTS, SNAPSHOT
+from devnet.simnet.machine import Machine
 from devnet.simnet.schedule import ALL_FAULTS, Outcome, run
-from devnet.simnet.world import Options
+from devnet.simnet.twins import run_twins
+from devnet.simnet.world import Options, World
+from node.replica import Replica
 
 CI_SEEDS = 500
 
@@ -74,6 +79,32 @@ def test_the_hash_seed_does_not_change_a_schedule() -> None:
         )
         digests.add(json.loads(done.stdout.splitlines()[-1])["digest"])
     assert len(digests) == 1
+
+
+def test_the_digest_of_a_range_is_that_of_its_last_seed() -> None:
+    command = [sys.executable, "-m", "devnet.simnet", "--seeds", "4:7", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1])["digest"] == run(6).trace_digest
+
+
+def test_a_world_that_ended_needs_no_collector() -> None:
+    """Else it looks at every object of a long run again and again."""
+
+    def worlds() -> dict[int, str]:
+        kinds = World, Machine, Replica, Ledger
+        return {id(o): type(o).__name__ for o in gc.get_objects() if isinstance(o, kinds)}
+
+    run_twins(0, Options())
+    gc.collect()
+    gc.disable()
+    try:
+        before = worlds()
+        for seed in range(3):
+            run(seed)
+        run_twins(0, Options())
+        assert {i: kind for i, kind in worlds().items() if i not in before} == {}
+    finally:
+        gc.enable()
 
 
 def test_the_trace_says_what_happened_and_changes_nothing() -> None:
