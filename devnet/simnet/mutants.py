@@ -335,6 +335,6 @@ MUTANTS: dict[str, Mutant] = {
         name: Mutant(what, patches, frozenset(faults), within, BUSY if busy else ())
         for name, what, patches, faults, within, busy in TABLE
     },
-    "snapshot_unchecked": Mutant("a snapshot may hold any state", snapshot_unchecked, SNAPSHOTS, 10, SEVEN),
-    "offer_unchecked": Mutant("a snapshot needs no proof", offer_unchecked, SNAPSHOTS, 25, SEVEN),
+    "snapshot_unchecked": Mutant("a snapshot may hold any state", snapshot_unchecked, SNAPSHOTS, 60, SEVEN),
+    "offer_unchecked": Mutant("a snapshot needs no proof", offer_unchecked, SNAPSHOTS, 100, SEVEN),
 }
