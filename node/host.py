@@ -101,7 +101,8 @@ class Host:
         self._network = network
         self._clock_ms = clock_ms
         self._outgoing = Outgoing(network.send)
-        # Bounded: each peer has at most PEER_EVENTS here, each kind of timer one, and an applied block nothing behind it.
+        # Bounded: PEER_EVENTS of each peer (`post_from`), what the few kinds of timers tell, one applied block, and that a peer
+        # came or went, which takes it a handshake each.
         self._urgent: deque[tuple[Event, PeerId | None]] = deque()
         self._waiting_of: dict[PeerId, int] = {}
         self._handled = asyncio.Event()
