@@ -41,19 +41,3 @@ class KV(Reader, Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-class Overlaid:
-    """A reader in which some keys have other values (None: no value) than in the store below.
-
-    Over a block's undo list it reads what stood before that block.
-    """
-
-    def __init__(self, below: Reader, pairs: Iterable[tuple[bytes, bytes | None]]) -> None:
-        self._below = below
-        self._above = dict(pairs)
-
-    def get(self, key: bytes, /) -> bytes | None:
-        if key in self._above:
-            return self._above[key]
-        return self._below.get(key)

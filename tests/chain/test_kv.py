@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.kv import KV, Overlaid, StoreCorruptError, StoreError, StoreLockedError
+from chain.kv import KV, StoreCorruptError, StoreError, StoreLockedError
 from chain.leveldb import LevelKV
 from chain.memory import MemoryKV
 
@@ -225,8 +225,3 @@ def test_a_folder_without_permission_is_refused_with_a_sentence(tmp_path: Path) 
     with pytest.raises(StoreError, match="no permission"):
         LevelKV(tmp_path / "db")
     tmp_path.chmod(stat.S_IRWXU)
-
-
-def test_an_overlay_shows_its_own_values_first() -> None:
-    over = Overlaid(MemoryKV({b"a": b"1", b"b": b"1", b"c": b"1"}), [(b"a", b"2"), (b"b", None)])
-    assert [over.get(key) for key in (b"a", b"b", b"c", b"d")] == [b"2", None, b"1", None]
