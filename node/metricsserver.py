@@ -52,6 +52,7 @@ class MetricsServer:
                     await writer.drain()
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             log.debug("no_request", error=repr(error))
+            writer.transport.abort()  # whoever takes no answer must not hold the connection open, nor the server at its end
         finally:
             self._open -= 1
             writer.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from enum import Enum
@@ -120,10 +121,17 @@ class Node:
     """Opens everything when it is made (on a running loop); `run` serves until `stop`; `close` lets go of the files.
 
     Raises HomeError, ConfigError, StoreError, CorruptStoreError, WalCorruptError, GuardError, GenesisError,
-    PortTakenError or UnknownProtocolError, each with a sentence for the operator.
+    PortTakenError or UnknownProtocolError, each with a sentence for the operator. `ending` is told when `run` begins to end.
     """
 
-    def __init__(self, loaded: LoadedHome, speech: Speech = SPEECH, protocols: frozenset[int] = KNOWN) -> None:
+    def __init__(
+        self,
+        loaded: LoadedHome,
+        speech: Speech = SPEECH,
+        protocols: frozenset[int] = KNOWN,
+        ending: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._ending = ending
         with ExitStack() as undo:
             self._build(loaded, undo, speech, protocols)
             self._undo = undo.pop_all()
@@ -265,6 +273,7 @@ class Node:
             )
             await running
         finally:
+            self._ending()
             self.host.stop()
             for task in beside:
                 task.cancel()

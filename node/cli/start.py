@@ -16,6 +16,7 @@ from chain.kv import StoreError
 from chain.protocol import UnknownProtocolError
 from chain.store import CorruptStoreError
 from gridbft.errors import WalletError
+from node.cli.ending import Ending
 from node.cli.unlock import passphrase_option, remembered, unlocking
 from node.clienttls import ClientTlsError
 from node.config import ConfigError
@@ -67,7 +68,7 @@ def start(home: Path) -> None:
         configure_logging(loaded.config.log_level, loaded.config.log_format)
         if tls_key_info(loaded.home.tls_key).kept == "unmarked":
             log.warning("tls_key_open", todo=f"it is not encrypted: stop, and gridbft keys rotate --home {home}")
-        while (again := asyncio.run(_serve(loaded))) is not None:
+        while (again := _run(loaded)) is not None:
             if again is Again.NEXT_KEY:
                 change_over(loaded.home)
             loaded = load_home(home, unlock)
@@ -92,14 +93,24 @@ def disk_sentence(home: Path, error: OSError) -> str:
     )
 
 
-async def _serve(loaded: LoadedHome) -> Again | None:
+def _run(loaded: LoadedHome) -> Again | None:
+    with Ending() as ending:
+        return asyncio.run(_serve(loaded, ending))
+
+
+async def _serve(loaded: LoadedHome, ending: Ending) -> Again | None:
     """Why it is to begin again; None: it was told to stop."""
     await prepare(loaded)
-    node = Node(loaded)
+    node = Node(loaded, ending=ending.begin)
+
+    def stop() -> None:
+        ending.begin()
+        node.stop()
+
     try:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, node.stop)
+            loop.add_signal_handler(number, stop)
         await node.run()
         log.info("stopped", height=node.host.ledger.head.height)
         return node.again

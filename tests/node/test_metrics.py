@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from node.config import ConfigError, parse_config
 from node.meters import Histogram
 from node.metrics import BY_NAME, CATALOGUE, as_markdown
 from node.metricsserver import MetricsServer
-from tests.node.localnet import Localnet, free_ports, running
+from tests.node.localnet import Localnet, free_ports, running, until
 
 ROOT = Path(__file__).parents[2]
 OPS = ROOT / "node" / "ops"
@@ -103,6 +104,30 @@ def test_whatever_else_is_asked_of_the_port_is_answered_or_cut_off(request_: byt
                 assert not status
             assert (await get(port))[1] == b"gridbft_height 1\n"
         finally:
+            await server.stop()
+
+    asyncio.run(scenario())
+
+
+def test_who_takes_no_answer_is_cut_off_and_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.metricsserver.PATIENCE_SECONDS", 0.05)
+
+    async def scenario() -> None:
+        async def read() -> bytes:
+            return bytes(50_000_000)  # more than the system's buffers hold
+
+        server = MetricsServer(read)
+        port = await server.start(f"127.0.0.1:{free_ports(1)[0]}")
+        with socket.create_connection(("127.0.0.1", port)) as deaf:
+            deaf.setblocking(False)
+            await asyncio.get_running_loop().sock_sendall(deaf, b"GET /metrics HTTP/1.1\r\n\r\n")
+            await until(lambda: server._open == 1)
+            await until(lambda: server._open == 0)
+            received = 0
+            while part := await asyncio.get_running_loop().sock_recv(deaf, 1 << 20):
+                received += len(part)
+            assert 0 < received < 50_000_000
+        async with asyncio.timeout(20):
             await server.stop()
 
     asyncio.run(scenario())

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from node.cli import main
+from node.cli.ending import STOP_SECONDS
 
 ROOT = Path(__file__).parents[2]
 OPS = ROOT / "node" / "ops"
@@ -22,9 +23,13 @@ ANALYZE = shutil.which("systemd-analyze")
 HADOLINT = shutil.which("hadolint")
 
 
-def unit() -> dict[str, list[str]]:
+UNITS = {"gridbft.service": ("start", "gridbft"), "gridbft-signer.service": ("signer", "gridbft-signer")}
+"""Of each unit, the command that it starts and its user."""
+
+
+def unit(name: str) -> dict[str, list[str]]:
     """Settings of the unit; a comment has a line of its own, as systemd wants it."""
-    lines = [line for line in (OPS / "gridbft.service").read_text().splitlines() if line and line[0] not in "#["]
+    lines = [line for line in (OPS / name).read_text().splitlines() if line and line[0] not in "#["]
     found: dict[str, list[str]] = {}
     for line in lines:
         key, equals, value = line.partition("=")
@@ -39,28 +44,47 @@ def instructions() -> list[tuple[str, str]]:
     return [(line.split()[0], line.split(None, 1)[1]) for line in joined.splitlines() if line.strip()]
 
 
-def test_the_unit_starts_what_the_command_line_knows_as_a_user_of_its_own() -> None:
-    settings = unit()
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_starts_what_the_command_line_knows_as_a_user_of_its_own(name: str) -> None:
+    settings = unit(name)
+    starts, user = UNITS[name]
     words = shlex.split(settings["ExecStart"][0])
     assert words[0].endswith("/bin/gridbft")
-    command = main.get_command(main.make_context("gridbft", ["start", "-h"], resilient_parsing=True), words[1])
+    assert words[1] == starts
+    command = main.get_command(main.make_context("gridbft", [starts, "-h"], resilient_parsing=True), words[1])
     assert command is not None
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
-    assert settings["User"] == ["gridbft"]
+    assert settings["User"] == [user]
     assert settings["Restart"] == ["on-failure"]
-    assert int(settings["TimeoutStopSec"][0]) > 5
+    # the program says what it waits for before systemd ends it
+    assert int(settings["TimeoutStopSec"][0]) > STOP_SECONDS
     for hardening in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "LockPersonality"):
         assert settings[hardening] == ["yes"]
     assert settings["ProtectSystem"] == ["strict"]
 
 
+def test_the_signers_unit_gives_it_no_network_and_the_node_only_its_socket() -> None:
+    settings = unit("gridbft-signer.service")
+    words = shlex.split(settings["ExecStart"][0])
+    node = unit("gridbft.service")
+    assert settings["PrivateNetwork"] == ["yes"]
+    assert settings["RestrictAddressFamilies"] == ["AF_UNIX"]
+    assert words[words.index("--home") + 1] == f"/var/lib/{settings['StateDirectory'][0]}"
+    assert settings["StateDirectoryMode"] == ["0700"]
+    assert Path(words[words.index("--socket") + 1]).parent == Path("/run") / settings["RuntimeDirectory"][0]
+    assert settings["RuntimeDirectoryMode"] == ["0750"]
+    assert settings["Group"] == node["Group"] == [words[words.index("--group") + 1]]
+    assert settings["User"] != node["User"]
+
+
 @pytest.mark.skipif(ANALYZE is None, reason="systemd is not on this machine")
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_accepts_a_unit(name: str, tmp_path: Path) -> None:
     assert ANALYZE is not None
-    text = (OPS / "gridbft.service").read_text().replace("/opt/gridbft/.venv/bin/gridbft", "/bin/true")
-    (tmp_path / "gridbft.service").write_text(text)
-    ran = subprocess.run([ANALYZE, "verify", str(tmp_path / "gridbft.service")], capture_output=True, text=True)
+    text = (OPS / name).read_text().replace("/opt/gridbft/.venv/bin/gridbft", "/bin/true")
+    (tmp_path / name).write_text(text)
+    ran = subprocess.run([ANALYZE, "verify", str(tmp_path / name)], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
