@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from chain.leveldb import LevelKV
 from chain.receipt import pack_list
-from chain.store import BLOCK, COMMIT, RECEIPTS, STATE, at_height
+from chain.store import BLOCK, COMMIT, RECEIPTS, STATE, TREE, at_height
 from gridbft.v1 import client_pb2 as pb
 from gridbft.wallet import Wallet
 from node.cli import main
@@ -120,7 +120,11 @@ DAMAGE: dict[str, tuple[Callable[[Home], object], str, str]] = {
     ),
     "lost block": (_store(lambda kv: kv.write([], [at_height(BLOCK, 5)])), "db", "block 5: it is missing"),
     "state": (_store(lambda kv: kv.write([(STATE + b"$params", b"other")])), "db", "root"),
-    "node": (_store(lambda kv: kv.write([], [b"n"])), "db", "state"),
+    "record of the tree": (
+        _store(lambda kv: kv.write([], [next(kv.scan(TREE, TREE + b"\xff"))[0]])),
+        "db",
+        "state",
+    ),
     "head": (_store(_flip(b"mhead")), "db", "head"),
     "snapshot": (
         lambda h: next(h.snapshots.glob("*/0")).write_bytes(b"other"),
