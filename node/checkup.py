@@ -217,7 +217,7 @@ def examine_store(kv: KV, genesis: Genesis | None) -> Iterator[Finding]:
     if root != head.state_root:
         yield _wrong("db", f"the state's entries do not have the root of height {head.height}; {RESYNC}")
     try:
-        StateTree(kv, TREE, head.state_root)
+        StateTree(kv, TREE, head.state_root).warm()
     except StoreError as error:
         yield _wrong("db", f"{error} {RESYNC}")
     yield _fine("db", f"the chain stands at height {head.height}; blocks are kept from {store.earliest()} on")

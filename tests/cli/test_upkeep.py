@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from chain.leveldb import LevelKV
 from chain.receipt import pack_list
+from chain.statetree import PAGE_RECORDS
 from chain.store import BLOCK, COMMIT, RECEIPTS, STATE, TREE, at_height
 from gridbft.v1 import client_pb2 as pb
 from gridbft.wallet import Wallet
@@ -121,10 +122,11 @@ DAMAGE: dict[str, tuple[Callable[[Home], object], str, str]] = {
     "lost block": (_store(lambda kv: kv.write([], [at_height(BLOCK, 5)])), "db", "block 5: it is missing"),
     "state": (_store(lambda kv: kv.write([(STATE + b"$params", b"other")])), "db", "root"),
     "record of the tree": (
-        _store(lambda kv: kv.write([], [next(kv.scan(TREE, TREE + b"\xff"))[0]])),
+        _store(lambda kv: kv.write([], [next(kv.scan(TREE + b"\x10", TREE + b"\x11"))[0]])),
         "db",
         "state",
     ),
+    "row of the tree": (_store(lambda kv: kv.write([], [TREE])), "db", "state"),
     "head": (_store(_flip(b"mhead")), "db", "head"),
     "snapshot": (
         lambda h: next(h.snapshots.glob("*/0")).write_bytes(b"other"),
@@ -147,11 +149,13 @@ def test_the_doctor_names_what_is_damaged_and_says_what_to_do(sound: Path, tmp_p
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One sound home for all tests that damage a copy of it."""
+    """One sound home for all tests that damage a copy of it, with more state than a page of the tree holds."""
     net = Localnet.make(tmp_path_factory.mktemp("sound"), 1)
+    wallets = [Wallet.from_seed(number.to_bytes(32, "big"), "one of many") for number in range(PAGE_RECORDS)]
 
     async def play() -> None:
         async with running(*net.homes, **CONFIG) as nodes:
+            await asyncio.gather(*[nodes[0].stub.Submit(pb.SubmitRequest(tx=net.tx(w, 0), wait=True)) for w in wallets])
             await grow(net, nodes[0], 6)
             await until(lambda: bool(SnapshotFolder(Home(net.homes[0]).snapshots).heights()))
 
