@@ -18,7 +18,7 @@ from chain.governance import GoverningRuntime, enact_due
 from chain.hashes import ZERO_HASH
 from chain.kv import KV
 from chain.merkle import ListProof
-from chain.overlay import Overlay, Writes
+from chain.overlay import Overlay
 from chain.protocol import KNOWN, UnknownProtocolError
 from chain.receipt import pack_list
 from chain.refusal import Refusal
@@ -32,8 +32,6 @@ from chain.store import (
     GENESIS,
     HEAD,
     RECEIPTS,
-    STATE,
-    TREE,
     TX,
     UNDO,
     BlockStore,
@@ -115,7 +113,7 @@ class Ledger:
         elif kv.get(GENESIS) != genesis.chain_id.encode():
             raise CorruptStoreError("the store holds another network's chain: use another folder or the right genesis")
         self.head = head
-        self._tree = StateTree(kv, TREE, head.state_root)
+        self._tree = StateTree(kv, head.state_root)
         self._tree.warm()
         self.system: SystemState = read_system(self.view, head.height)
         self._directory = Directory(self.view)
@@ -135,11 +133,9 @@ class Ledger:
     def _begin(self, genesis: Genesis) -> Head:
         discard_unfinished(self._kv)
         writes = genesis_state(self._runtime, genesis)
-        change = StateTree(self._kv, TREE, ZERO_HASH).plan(writes)
+        change = StateTree(self._kv).plan(writes)
         head = Head(0, BlockId(ZERO_HASH), genesis.time_ms, change.root, merkle.root([]))
-        puts = [(STATE + key, value) for key, value in writes.items() if value is not None]
-        puts += change.puts
-        write_first_state(self._kv, puts, [(HEAD, encode_head(head)), (GENESIS, genesis.chain_id.encode())])
+        write_first_state(self._kv, change.puts, [(HEAD, encode_head(head)), (GENESIS, genesis.chain_id.encode())])
         return head
 
     # --- proposing and deciding ---------------------------------------------------------------------------------
@@ -225,10 +221,8 @@ class Ledger:
         ]
         place = height.to_bytes(8, "big")
         puts += [(TX + tx.id, place + index.to_bytes(4, "big")) for index, tx in enumerate(block.txs)]
-        puts += [(STATE + key, value) for key, value in changed.items() if value is not None]
         puts += change.puts
-        deletes = [STATE + key for key, value in changed.items() if value is None] if None in changed.values() else []
-        deletes += change.deletes
+        deletes = change.deletes.copy()
         if height > KEPT_UNDOS:
             deletes.append(at_height(UNDO, height - KEPT_UNDOS))
         self._kv.write(puts, deletes)
@@ -314,10 +308,9 @@ class Ledger:
             found = self.store.header(height)
             if undo is None or found is None:
                 return None
-            before: Writes = dict(undo)
-            change = self._tree.plan(before)
+            change = self._tree.plan(undo)
             assert change.root == found[0].state_root, "the state before the head does not have the root in its header"
-            self._past = height, Overlay(self.view, before), change
+            self._past = height, Overlay(self.view, undo), change
         return self._past[1], self._past[2]
 
 

@@ -13,7 +13,6 @@ from chain import merkle
 from chain.genesis import Genesis
 from chain.hashes import ZERO_HASH
 from chain.kv import KV
-from chain.overlay import Writes
 from chain.receipt import decode_receipt
 from chain.statetree import StateTree
 from chain.store import (
@@ -23,8 +22,6 @@ from chain.store import (
     HEAD,
     HEADER,
     RECEIPTS,
-    STATE,
-    TREE,
     TX,
     UNDO,
     BlockStore,
@@ -109,17 +106,14 @@ def roll_back(kv: KV, genesis: Genesis) -> Head:
             f"block {height} cannot be taken back: what undoes it is not kept any more; sync this node from an empty store"
         )
     header = found[0]
-    before: Writes = dict(undo)
-    change = StateTree(kv, TREE, head.state_root).plan(before)
+    change = StateTree(kv, head.state_root).plan(undo)
     if change.root != header.state_root:
         raise CorruptStoreError(f"what undoes block {height} is damaged: sync this node from an empty store")
     receipts = [decode_receipt(raw) for raw in store.receipts(height) or ()]
     new = _head_before(store, genesis, height, header.parent, header.state_root, header.receipt_root)
-    puts = [(HEAD, encode_head(new)), *((STATE + key, value) for key, value in before.items() if value is not None)]
     deletes = [at_height(kind, height) for kind in (BLOCK, HEADER, COMMIT, RECEIPTS, UNDO)]
     deletes += [TX + receipt.tx_id for receipt in receipts]
-    deletes += [STATE + key for key, value in before.items() if value is None]
-    kv.write([*puts, *change.puts], [*deletes, *change.deletes])
+    kv.write([(HEAD, encode_head(new)), *change.puts], [*deletes, *change.deletes])
     return new
 
 

@@ -1,13 +1,13 @@
 """Snapshots of the state after a block, in chunks; what proves one, and how a new node begins from it.
 
-The entries of the state, in key order, are one stream of bytes (key length, key, value length, value) that is cut into
+The entries of the state, in the order of their keys' hashes, are one stream of bytes (key length, key, value length, value) that is cut into
 chunks. An offer says nothing that must be believed: its headers and commit are checked against the genesis, and what
 the chunks hold must have exactly the root that the decided header names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from chain.block import block_id_of, decode_header
 from chain.genesis import Genesis
-from chain.hashes import HASH_BYTES, ZERO_HASH, digest
+from chain.hashes import HASH_BYTES, digest
 from chain.kv import KV
 from chain.overlay import Writes
 from chain.statetree import StateTree
@@ -26,8 +26,6 @@ from chain.store import (
     HEAD,
     HEADER,
     RESTORING,
-    STATE,
-    TREE,
     BlockStore,
     Head,
     at_height,
@@ -161,7 +159,7 @@ def _commit_in(store: BlockStore, height: int) -> bytes | None:
 
 
 def chunks_of(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    """State entries in key order as chunks of CHUNK_BYTES each, the last one perhaps shorter."""
+    """State entries in that order as chunks of CHUNK_BYTES each, the last one perhaps shorter."""
     buffer = bytearray()
     for pair in entries:
         for part in pair:
@@ -174,17 +172,18 @@ def chunks_of(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
-def entries_in(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """The inverse of chunks_of. Raises SnapshotError for a stream that is cut short or whose keys do not ascend."""
+def entries_in(chunks: Iterable[bytes], place: Callable[[bytes], bytes] = digest) -> Iterator[tuple[bytes, bytes]]:
+    """The inverse of chunks_of. Raises SnapshotError for a stream that is cut short, or whose keys' places do not ascend."""
     reader = _Stream(chunks)
     before: bytes | None = None
     while (key := reader.part()) is not None:
         value = reader.part()
         if value is None:
             raise SnapshotError("the snapshot ends in the middle of an entry")
-        if before is not None and key <= before:
-            raise SnapshotError("the snapshot's keys do not ascend")
-        before = key
+        following = place(key)
+        if before is not None and following <= before:
+            raise SnapshotError("the snapshot's entries are not in their order")
+        before = following
         yield key, value
 
 
@@ -274,10 +273,10 @@ def _checked(chunks: Iterable[bytes], offer: Offer) -> Iterator[bytes]:
 
 def _write_state(kv: KV, entries: Iterator[tuple[bytes, bytes]]) -> bytes:
     """Batch by batch, so that a large state needs little memory; the root of all of it."""
-    tree = StateTree(kv, TREE, ZERO_HASH)
+    tree = StateTree(kv)
     while batch := list(islice(entries, ENTRIES_PER_BATCH)):
         writes: Writes = dict(batch)
         change = tree.plan(writes)
-        kv.write([*((STATE + key, value) for key, value in batch), *change.puts], change.deletes)
+        kv.write(change.puts, change.deletes)
         tree.adopt(change)
     return tree.root

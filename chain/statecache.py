@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 from chain.kv import Reader
-from chain.store import STATE
+from chain.store import StateReader
 
 DEFAULT_VALUES = 131_072
 LARGEST_BYTES = 1_024  # larger values are rare and would make the bound on their number none on memory
@@ -26,17 +26,17 @@ class _Values(dict[bytes, bytes | None]):
 class StateCache:
     """Reads the state in `kv`. It is right as long as every change of the state in `kv` is told to `applied`."""
 
-    __slots__ = ("_kv_get", "_limit", "_values", "get")
+    __slots__ = ("_limit", "_stored", "_values", "get")
 
     def __init__(self, kv: Reader, limit: int = DEFAULT_VALUES) -> None:
-        self._kv_get = kv.get
+        self._stored = StateReader(kv).get
         self._limit = limit
         self._values = _Values()
         self._values.load = self._load
         self.get: Callable[[bytes], bytes | None] = self._values.__getitem__
 
     def _load(self, key: bytes) -> bytes | None:
-        value = self._kv_get(STATE + key)
+        value = self._stored(key)
         if value is None or len(value) <= LARGEST_BYTES:
             self._values[key] = value
             self._keep_within()

@@ -1,9 +1,14 @@
 """What a proof about one key of the state says, and how a stranger checks it. Needs no store: light clients use it.
 
-The state is a 16-way tree over the nibbles of SHA-256(key). A leaf is H(0x00 || key hash || value hash), an inner node
-H(0x01 || its 16 children's hashes, zero for an empty slot), and a subtree that holds exactly one key is its leaf. The
-empty tree's root is 32 zero bytes. Binding the whole key hash into the leaf is what makes absence provable: where the
-way of a key ends at nothing, or at another key's leaf, the key is not in the tree.
+A key's record is SHA-256(key) || SHA-256(value). The state is a tree over the nibbles of SHA-256(key), and the hash of the
+subtree of all keys that share their first nibbles is,
+
+    of none                      32 zero bytes
+    of up to PAGE_RECORDS keys   H(0x00 || their records in ascending order): a page
+    of more                      H(0x01 || the hashes of its 16 subtrees): an inner node
+
+so that the root is a function of the pairs alone. A page holds every key that shares its way, hence absence is as provable
+as presence: the page on the key's way holds its record, or the key is not in the state.
 """
 
 from __future__ import annotations
@@ -15,22 +20,25 @@ from chain.hashes import HASH_BYTES, ZERO_HASH
 
 FANOUT = 16
 MAX_DEPTH = 2 * HASH_BYTES  # nibbles of a key hash
+RECORD_BYTES = 2 * HASH_BYTES
+PAGE_RECORDS = 96
+"""Fewer make more inner nodes, each of which costs a changed key 513 hashed bytes; more make longer pages and proofs."""
 SIBLINGS_BYTES = (FANOUT - 1) * HASH_BYTES
+PAGE_TAG, INNER_TAG = b"\x00", b"\x01"
 
 _NIBBLES = bytes.maketrans(b"0123456789abcdef", bytes(range(FANOUT)))
 
 
 @dataclass(frozen=True, slots=True)
 class StateProof:
-    """The way from the root to where a key's way ends.
+    """The way from the root to the page where a key's way ends.
 
     `siblings`: for each inner node passed, root first, its children's hashes with the one on the way left out
-    (15 x 32 bytes). Then the leaf that stands at the end, perhaps another key's; both parts empty for an empty slot.
+    (15 x 32 bytes). `records`: those of the page, 64 bytes each; empty where nothing stands on the way.
     """
 
     siblings: tuple[bytes, ...]
-    leaf_key_hash: bytes = b""
-    leaf_value_hash: bytes = b""
+    records: bytes = b""
 
 
 def nibbles(key_hash: bytes) -> bytes:
@@ -38,45 +46,37 @@ def nibbles(key_hash: bytes) -> bytes:
     return key_hash.hex().encode().translate(_NIBBLES)
 
 
-def leaf_hash(key_hash: bytes, value_hash: bytes) -> bytes:
-    return sha256(b"\x00" + key_hash + value_hash).digest()
+def page_hash(records: bytes) -> bytes:
+    """The hash of the subtree of these records, at most PAGE_RECORDS of them."""
+    return sha256(PAGE_TAG + records).digest() if records else ZERO_HASH
 
 
 def verify_present(root: bytes, key: bytes, value: bytes, proof: StateProof) -> bool:
     """Whether `proof` shows that `key` has exactly `value` under `root`. Never raises on what a stranger can send."""
-    key_hash = sha256(key).digest()
-    return (
-        _is_well_formed(proof)
-        and proof.leaf_key_hash == key_hash
-        and proof.leaf_value_hash == sha256(value).digest()
-        and _root_of(key_hash, proof) == root
-    )
+    record = sha256(key).digest() + sha256(value).digest()
+    found = _records_below(root, key, proof)
+    return found is not None and record in found
 
 
 def verify_absent(root: bytes, key: bytes, proof: StateProof) -> bool:
-    """Whether `proof` shows that `key` is not in the tree under `root`. Never raises on what a stranger can send."""
+    """Whether `proof` shows that `key` is not in the state under `root`. Never raises on what a stranger can send."""
     key_hash = sha256(key).digest()
-    if not _is_well_formed(proof) or proof.leaf_key_hash == key_hash:
-        return False
-    depth = len(proof.siblings)
-    if proof.leaf_key_hash and nibbles(proof.leaf_key_hash)[:depth] != nibbles(key_hash)[:depth]:
-        return False  # a leaf that cannot stand on this key's way says nothing about the key
-    return _root_of(key_hash, proof) == root
+    found = _records_below(root, key, proof)
+    return found is not None and all(record[:HASH_BYTES] != key_hash for record in found)
 
 
-def _is_well_formed(proof: StateProof) -> bool:
-    leaf = (len(proof.leaf_key_hash), len(proof.leaf_value_hash))
-    return (
-        leaf in ((0, 0), (HASH_BYTES, HASH_BYTES))
-        and len(proof.siblings) <= MAX_DEPTH
-        and all(len(row) == SIBLINGS_BYTES for row in proof.siblings)
-    )
-
-
-def _root_of(key_hash: bytes, proof: StateProof) -> bytes:
-    node = leaf_hash(proof.leaf_key_hash, proof.leaf_value_hash) if proof.leaf_key_hash else ZERO_HASH
-    way = nibbles(key_hash)
-    for depth in range(len(proof.siblings) - 1, -1, -1):
-        row, cut = proof.siblings[depth], way[depth] * HASH_BYTES
-        node = sha256(b"\x01" + row[:cut] + node + row[cut:]).digest()
-    return node
+def _records_below(root: bytes, key: bytes, proof: StateProof) -> list[bytes] | None:
+    """The records of the page on the key's way under `root`; None where the proof does not show them."""
+    way, depth = nibbles(sha256(key).digest()), len(proof.siblings)
+    if depth > MAX_DEPTH or any(len(row) != SIBLINGS_BYTES for row in proof.siblings):
+        return None
+    if len(proof.records) % RECORD_BYTES or len(proof.records) > PAGE_RECORDS * RECORD_BYTES:
+        return None
+    records = [proof.records[at : at + RECORD_BYTES] for at in range(0, len(proof.records), RECORD_BYTES)]
+    if any(nibbles(record[:HASH_BYTES])[:depth] != way[:depth] for record in records):
+        return None  # a page that cannot stand on this key's way says nothing about the key
+    node = page_hash(proof.records)
+    for level in range(depth - 1, -1, -1):
+        row, cut = proof.siblings[level], way[level] * HASH_BYTES
+        node = sha256(INNER_TAG + row[:cut] + node + row[cut:]).digest()
+    return records if node == root else None

@@ -1,16 +1,14 @@
 """The authenticated state: a 16-way tree over the nibbles of SHA-256(key), updated once for each block.
 
-`chain.stateproof` defines what is hashed. Here is how it is kept. Under `prefix` there are
+`chain.stateproof` defines what is hashed. Here is how it is kept:
 
-    0x10 || key hash     the value's hash: a record, one for each key
-    path                 a row, for each subtree of more than PAGE_RECORDS keys; the path is one byte (0 to 15) a level
-                         u32 number of keys | u16 which children have rows | 0x01 | 16 child hashes
+    s<key hash>   a record, one for each key: the key and its value (`chain.staterecord`)
+    n<path>       a row, for each subtree of more than PAGE_RECORDS keys; the path is one byte (0 to 15) a level
+                  0x01 | 16 child hashes | u32 number of keys | u16 which children have rows
 
-A row holds from 0x01 on exactly what an inner node hashes. A subtree of fewer keys is a page: its records stand side by
-side, and its hashes are made of them when they are read. What a changed key costs on disk is therefore its record and the
-rows above it, which it shares with many others; the page is put together in memory, and kept there:
-
-    16 x u8 the number of records up to the end of each slot | 0x01 | 16 child hashes | records in key order (key hash, value hash)
+The part of a row up to the numbers is exactly what an inner node hashes. A subtree of fewer keys is a page: it is made of
+its records when it is read, and kept in memory as just what is hashed: 0x00 | (key hash | value hash) in key order. What a
+changed key costs on disk is therefore its record and the rows above it, which it shares with many others.
 
 Which subtrees have a row is a function of the keys alone, and so is everything that is stored. Paths instead of hashes as
 names mean that a block overwrites what it replaces, so that nothing needs collecting.
@@ -18,7 +16,8 @@ names mean that a block overwrites what it replaces, so that nothing needs colle
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -26,36 +25,29 @@ from struct import Struct
 
 from chain.hashes import HASH_BYTES, ZERO_HASH
 from chain.kv import KV, StoreCorruptError
-from chain.stateproof import FANOUT, MAX_DEPTH, StateProof, nibbles
+from chain.stateproof import FANOUT, INNER_TAG, MAX_DEPTH, PAGE_RECORDS, PAGE_TAG, RECORD_BYTES, StateProof, nibbles
+from chain.staterecord import STATE, decode_record, encode_record
 
-PAGE_RECORDS = 48
-"""The most that a page holds. Reading one costs about a microsecond for each record, and so does it in memory in 100 bytes."""
+TREE = b"n"
 DEFAULT_CACHE_PAGES = 73_728  # all of a tree of a million keys
 
-_RECORD = b"\x10"  # no path begins with it
-_RECORD_BYTES = 2 * HASH_BYTES
-_HASHES_BYTES = FANOUT * HASH_BYTES
-_ROW_HEAD = Struct(">IH")
-_ROW_INNER = _ROW_HEAD.size  # where the part that is hashed begins
-_ROW_HASHES = _ROW_INNER + 1
-_ROW_BYTES = _ROW_HASHES + _HASHES_BYTES
-_PAGE_INNER = FANOUT
-_PAGE_HASHES = _PAGE_INNER + 1
-_PAGE_HEAD = _PAGE_HASHES + _HASHES_BYTES
-_EMPTY_PAGE = bytes(FANOUT) + b"\x01" + bytes(_HASHES_BYTES)
-_GAPS = tuple(bytes(empty * HASH_BYTES) for empty in range(FANOUT + 1))
+_ROW_HEAD = len(INNER_TAG)
+_ROW_INNER = _ROW_HEAD + FANOUT * HASH_BYTES  # where the part that is hashed ends
+_ROW_NUMBERS = Struct(">IH")
+_ROW_BYTES = _ROW_INNER + _ROW_NUMBERS.size
+_PAGE_HEAD = len(PAGE_TAG)
+_PAGE_BYTES = _PAGE_HEAD + PAGE_RECORDS * RECORD_BYTES  # of the largest
+_SLOTS = [bytes((slot,)) for slot in range(FANOUT)]
 
-# A key's hash, its nibbles, and its value's hash (None: delete).
-_Change = tuple[bytes, bytes, bytes | None]
 # What a change made of a subtree: its hash, how many keys it has more than before, whether it has a row.
 _Changed = tuple[bytes, int, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class TreeChange:
-    """What a batch of writes does to the tree standing at `before`: make `puts` and `deletes` durable, then adopt.
+    """What a batch of writes does to the state standing at `before`: make `puts` and `deletes` durable, then adopt.
 
-    `rows` and `pages` are the same by path, as they are kept in memory (None: there is none any more).
+    `rows` and `pages` are by path, as they are kept in memory (None: there is none any more).
     """
 
     before: bytes
@@ -67,23 +59,19 @@ class TreeChange:
 
 
 class StateTree:
-    """The tree kept in `kv` under `prefix`, standing at `root`.
+    """The state kept in `kv`, standing at `root`.
 
-    Raises StoreCorruptError, on opening or later, where the store does not hold the tree of that root: every page and
-    row is checked against the hash above it when it is read. `cache_pages` bounds the memory: a page takes about 2 kB,
-    and as many rows are kept.
+    Raises StoreCorruptError, on opening or later, where the store does not hold the state of that root: every page and
+    row is checked against the hash above it when it is read. `cache_pages` bounds the memory: a page of a large tree takes
+    1 to 3 kB, and as many rows are kept.
     """
 
-    def __init__(
-        self, kv: KV, prefix: bytes = b"n", root: bytes = ZERO_HASH, cache_pages: int = DEFAULT_CACHE_PAGES
-    ) -> None:
+    def __init__(self, kv: KV, root: bytes = ZERO_HASH, cache_pages: int = DEFAULT_CACHE_PAGES) -> None:
         self.root = root
         self._kv = kv
-        self._prefix = prefix
-        self._records = prefix + _RECORD
         self._rows = _Cache(cache_pages)
         self._pages = _Cache(cache_pages)
-        self._has_row = kv.get(prefix) is not None
+        self._has_row = kv.get(TREE) is not None
         try:
             self._load(b"", root, self._has_row)
         except StoreCorruptError as fault:
@@ -92,14 +80,12 @@ class StateTree:
             ) from fault
 
     def plan(self, writes: Mapping[bytes, bytes | None]) -> TreeChange:
-        """What setting these keys (None deletes) does to the tree. Changes nothing; call once for each block."""
-        changes = _sorted_changes(writes)
-        planned = TreeChange(self.root, self.root)
-        if not changes:
-            return planned
-        change = self._change_row if self._has_row else self._change_page
-        root, _, _ = change(b"", self.root, changes, planned)
-        return TreeChange(self.root, root, planned.puts, planned.deletes, planned.rows, planned.pages)
+        """What setting these keys (None deletes) does to the state. Changes nothing; call once for each block."""
+        if not writes:
+            return TreeChange(self.root, self.root)
+        planning = _Planning(self, writes)
+        root, _, _ = planning.change(b"", self.root, self._has_row, 0, len(writes))
+        return TreeChange(self.root, root, planning.puts, planning.deletes, planning.rows, planning.pages)
 
     def adopt(self, change: TreeChange) -> None:
         """Moves to the planned version, once its puts and deletes are in the store."""
@@ -124,23 +110,23 @@ class StateTree:
         while has_row:
             row = rows.get(path) or self._load(path, expected, True)
             slot = way[len(path)]
-            siblings.append(_without(row[_ROW_HASHES:], slot))
-            at = _ROW_HASHES + slot * HASH_BYTES
+            at = _ROW_HEAD + slot * HASH_BYTES
+            siblings.append(row[_ROW_HEAD:at] + row[at + HASH_BYTES : _ROW_INNER])
             expected = row[at : at + HASH_BYTES]
-            has_row = bool(_ROW_HEAD.unpack_from(row)[1] >> slot & 1)
+            has_row = bool(_ROW_NUMBERS.unpack_from(row, _ROW_INNER)[1] >> slot & 1)
             path = way[: len(path) + 1]
         page = pages.get(path) or self._load(path, expected, False)
-        return _prove_in_page(page, way, siblings)
+        return StateProof(tuple(siblings), page[_PAGE_HEAD:])
 
     def warm(self) -> None:
         """Reads the tree in one pass, as far as it is kept in memory. Page by page, when changes need them, it takes
         several times as long."""
         if not self._has_row:
             return
-        records = self._kv.scan(self._records, self._records + b"\xff" * HASH_BYTES + b"\x00")
+        records = self._kv.scan(STATE, STATE + b"\xff" * HASH_BYTES + b"\x00")
         following = next(records, None)
         for path, expected in islice(self._pages_below(b"", self.root), self._pages.limit):
-            stop = self._range(path)[1]
+            stop = _range(path)[1]
             found = []
             while following is not None and following[0] < stop:
                 found.append(following)
@@ -155,191 +141,184 @@ class StateTree:
         if known is not None:
             return known
         if is_row:
-            row = self._kv.get(self._prefix + path)
-            if row is None or len(row) != _ROW_BYTES or sha256(row[_ROW_INNER:]).digest() != expected:
+            row = self._kv.get(TREE + path)
+            if row is None or len(row) != _ROW_BYTES or _row_hash(row) != expected:
                 raise _damaged(path)
             self._rows.put(path, row)
             return row
-        return self._keep_page(path, expected, islice(self._kv.scan(*self._range(path)), PAGE_RECORDS + 1))
+        return self._keep_page(path, expected, islice(self._kv.scan(*_range(path)), PAGE_RECORDS + 1))
 
-    def _keep_page(
-        self, path: bytes, expected: bytes, entries: Iterator[tuple[bytes, bytes]] | list[tuple[bytes, bytes]]
-    ) -> bytes:
-        skip = len(self._records)
-        records = b"".join([key[skip:] + value for key, value in entries])
-        if len(records) % _RECORD_BYTES or len(records) > PAGE_RECORDS * _RECORD_BYTES:
-            raise _damaged(path)
-        page = _page_of(records, len(path))
-        if _page_hash(page) != expected:
+    def _keep_page(self, path: bytes, expected: bytes, entries: Iterable[tuple[bytes, bytes]]) -> bytes:
+        page = _page_of(
+            key_hash + sha256(decode_record(record)[1]).digest()
+            for key_hash, record in ((place[len(STATE) :], record) for place, record in entries)
+        )
+        if len(page) > _PAGE_BYTES or _page_hash(page) != expected:
             raise _damaged(path)
         self._pages.put(path, page)
         return page
 
-    def _range(self, path: bytes) -> tuple[bytes, bytes]:
-        """Where the records below `path` begin, and where they have ended."""
-        low = path.ljust(MAX_DEPTH, b"\x00")
-        high = path.ljust(MAX_DEPTH, b"\x0f")
-        return self._records + _packed(low), self._records + _packed(high) + b"\x00"
-
     def _pages_below(self, path: bytes, expected: bytes) -> Iterator[tuple[bytes, bytes]]:
         """(path, hash) of every page that is not empty, in key order."""
         row = self._load(path, expected, True)
-        _, rows = _ROW_HEAD.unpack_from(row)
+        _, rows = _ROW_NUMBERS.unpack_from(row, _ROW_INNER)
         for slot in range(FANOUT):
-            at = _ROW_HASHES + slot * HASH_BYTES
-            child, hashed = path + bytes((slot,)), row[at : at + HASH_BYTES]
+            at = _ROW_HEAD + slot * HASH_BYTES
+            child, hashed = path + _SLOTS[slot], row[at : at + HASH_BYTES]
             if rows >> slot & 1:
                 yield from self._pages_below(child, hashed)
             elif hashed != ZERO_HASH:
                 yield child, hashed
 
-    # --- planning -------------------------------------------------------------------------------------------------
 
-    def _change_row(self, path: bytes, expected: bytes, changes: Sequence[_Change], planned: TreeChange) -> _Changed:
-        stored = self._rows.get(path) or self._load(path, expected, True)
+class _Planning:
+    """One batch of changes on its way through the tree. A subtree's changes are `keys[first:stop]`, hashes in order."""
+
+    def __init__(self, tree: StateTree, writes: Mapping[bytes, bytes | None]) -> None:
+        self._rows_known, self._pages_known, self._load = tree._rows.get, tree._pages.get, tree._load
+        self._writes = {sha256(key).digest(): (key, value) for key, value in writes.items()}
+        self._keys = sorted(self._writes)
+        self.puts: list[tuple[bytes, bytes]] = []
+        self.deletes: list[bytes] = []
+        self.rows: dict[bytes, bytes | None] = {}
+        self.pages: dict[bytes, bytes | None] = {}
+
+    def change(self, path: bytes, expected: bytes, has_row: bool, first: int, stop: int) -> _Changed:
+        return (self._change_row if has_row else self._change_page)(path, expected, first, stop)
+
+    def _change_row(self, path: bytes, expected: bytes, first: int, stop: int) -> _Changed:
+        stored = self._rows_known(path) or self._load(path, expected, True)
         row = bytearray(stored)
-        keys: int
+        count: int
         rows: int
-        keys, rows = _ROW_HEAD.unpack_from(row)
-        before, depth = keys, len(path)
-        for slot, below in _by_slot(changes, depth):
-            at = _ROW_HASHES + slot * HASH_BYTES
+        count, rows = _ROW_NUMBERS.unpack_from(row, _ROW_INNER)
+        before, keys = count, self._keys
+        byte, shift = _nibble_at(len(path))
+        while first < stop:
+            slot = keys[first][byte] >> shift & 15
+            end = self._end_of(slot, byte, shift, first, stop)
+            at = _ROW_HEAD + slot * HASH_BYTES
             change = self._change_row if rows >> slot & 1 else self._change_page
-            hashed, grown, has_row = change(below[0][1][: depth + 1], stored[at : at + HASH_BYTES], below, planned)
+            hashed, grown, has_row = change(path + _SLOTS[slot], stored[at : at + HASH_BYTES], first, end)
             row[at : at + HASH_BYTES] = hashed
             if grown:
-                keys += grown
+                count += grown
                 rows = rows | 1 << slot if has_row else rows & ~(1 << slot)
-        if keys <= PAGE_RECORDS:
-            return self._folded(path, row, planned), keys - before, False
-        _ROW_HEAD.pack_into(row, 0, keys, rows)
+            first = end
+        if count <= PAGE_RECORDS:
+            return self._folded(path, row), count - before, False
+        _ROW_NUMBERS.pack_into(row, _ROW_INNER, count, rows)
         if row == stored:
             return expected, 0, True
-        after = planned.rows[path] = bytes(row)
-        planned.puts.append((self._prefix + path, after))
-        return sha256(after[_ROW_INNER:]).digest(), keys - before, True
+        after = self.rows[path] = bytes(row)
+        self.puts.append((TREE + path, after))
+        return _row_hash(after), count - before, True
 
-    def _folded(self, path: bytes, row: bytearray, planned: TreeChange) -> bytes:
+    def _end_of(self, slot: int, byte: int, shift: int, first: int, stop: int) -> int:
+        """Where the changes of a slot end that begin at `first`."""
+        keys = self._keys
+        after = first + 1
+        if after == stop or keys[after][byte] >> shift & 15 != slot:  # so it is nearly always far down
+            return after
+        if slot == FANOUT - 1:
+            return stop
+        beyond = keys[first][:byte] + bytes(((keys[first][byte] >> shift) + 1 << shift,))
+        return bisect_left(keys, beyond, after, stop)
+
+    def _folded(self, path: bytes, row: bytearray) -> bytes:
         """Makes a page of a subtree that has become too small for a row; its hash. All below it are pages by now."""
         records = []
         for slot in range(FANOUT):
-            at = _ROW_HASHES + slot * HASH_BYTES
-            child, hashed = path + bytes((slot,)), bytes(row[at : at + HASH_BYTES])
+            at = _ROW_HEAD + slot * HASH_BYTES
+            child, hashed = path + _SLOTS[slot], bytes(row[at : at + HASH_BYTES])
             if hashed != ZERO_HASH:
-                page = planned.pages.get(child) or self._load(child, hashed, False)
+                page = self.pages.get(child) or self._load(child, hashed, False)
                 records.append(page[_PAGE_HEAD:])
-            planned.pages[child] = None
-        planned.rows[path] = None
-        planned.deletes.append(self._prefix + path)
-        page = planned.pages[path] = _page_of(b"".join(records), len(path))
+            self.pages[child] = None
+        self.rows[path] = None
+        self.deletes.append(TREE + path)
+        page = self.pages[path] = _page_of(records)
         return _page_hash(page)
 
-    def _change_page(self, path: bytes, expected: bytes, changes: Sequence[_Change], planned: TreeChange) -> _Changed:
-        stored = self._pages.get(path) or self._load(path, expected, False)
-        count, size, depth = len(changes), len(stored), len(path)
-        if size + count * _RECORD_BYTES > _PAGE_HEAD + PAGE_RECORDS * _RECORD_BYTES:
-            return self._change_full_page(path, stored, changes, planned)
-        page = bytearray(stored)
-        if count == 1:
-            self._change_slot(page, changes[0][1][depth], depth, changes, planned)
-        else:
-            for slot, below in _by_slot(changes, depth):
-                self._change_slot(page, slot, depth, below, planned)
+    def _change_page(self, path: bytes, expected: bytes, first: int, stop: int) -> _Changed:
+        stored = self._pages_known(path) or self._load(path, expected, False)
+        many = stop - first > PAGE_RECORDS
+        page = self._merged(stored, first, stop) if many else self._replaced(stored, first, stop)
         if page == stored:
             return expected, 0, False
-        after = planned.pages[path] = bytes(page)
-        return _page_hash(after), (len(after) - size) // _RECORD_BYTES, False
+        after = bytes(page)
+        grown = (len(after) - len(stored)) // RECORD_BYTES
+        if len(after) > _PAGE_BYTES:
+            self.pages[path] = None
+            return self._built(path, after[_PAGE_HEAD:]), grown, True
+        self.pages[path] = after
+        return _page_hash(after), grown, False
 
-    def _change_slot(
-        self, page: bytearray, slot: int, depth: int, changes: Sequence[_Change], planned: TreeChange
-    ) -> None:
-        """Makes the changes of one slot, and its hash."""
-        first = _PAGE_HEAD + page[slot - 1] * _RECORD_BYTES if slot else _PAGE_HEAD
-        last = end = _PAGE_HEAD + page[slot] * _RECORD_BYTES
-        for key_hash, _, value_hash in changes:
-            at = first
-            while at < last and page[at : at + HASH_BYTES] < key_hash:
-                at += _RECORD_BYTES
-            stands = at < last and page.startswith(key_hash, at)
-            if value_hash is None:
-                if stands:
-                    del page[at : at + _RECORD_BYTES]
-                    last -= _RECORD_BYTES
-                    planned.deletes.append(self._records + key_hash)
-            elif not stands:
+    def _replaced(self, stored: bytes, first: int, stop: int) -> bytearray:
+        """A page after its changes."""
+        page = bytearray(stored)
+        for key_hash in self._keys[first:stop]:
+            key, value = self._writes[key_hash]
+            at = page.find(key_hash)
+            while at > 0 and at % RECORD_BYTES != _PAGE_HEAD:  # a value's hash that reads like this key's
+                at = page.find(key_hash, at + 1)
+            if value is None:
+                if at > 0:
+                    del page[at : at + RECORD_BYTES]
+                    self.deletes.append(STATE + key_hash)
+                continue
+            value_hash = sha256(value).digest()
+            if at < 0:
+                at = _place_for(page, key_hash)
                 page[at:at] = key_hash + value_hash
-                last += _RECORD_BYTES
-                planned.puts.append((self._records + key_hash, value_hash))
-            elif not page.startswith(value_hash, at + HASH_BYTES):
-                page[at + HASH_BYTES : at + _RECORD_BYTES] = value_hash
-                planned.puts.append((self._records + key_hash, value_hash))
-        if last != end:
-            grown = (last - end) // _RECORD_BYTES
-            page[slot:FANOUT] = [records + grown for records in page[slot:FANOUT]]
-        at = _PAGE_HASHES + slot * HASH_BYTES
-        page[at : at + HASH_BYTES] = _group_hash(bytes(page[first:last]), depth + 1)
+            elif page.startswith(value_hash, at + HASH_BYTES):
+                continue
+            else:
+                page[at + HASH_BYTES : at + RECORD_BYTES] = value_hash
+            self.puts.append((STATE + key_hash, encode_record(key, value)))
+        return page
 
-    def _change_full_page(
-        self, path: bytes, stored: bytes, changes: Sequence[_Change], planned: TreeChange
-    ) -> _Changed:
-        """Of more changes than a page may have room for: what comes of it is built anew."""
-        standing = {record[:HASH_BYTES]: record[HASH_BYTES:] for record in _records(stored[_PAGE_HEAD:])}
-        before = len(standing)
-        for key_hash, _, value_hash in changes:
-            if value_hash is None:
+    def _merged(self, stored: bytes, first: int, stop: int) -> bytes:
+        """The same for more changes than a page holds: one by one, each would move all that stands behind it."""
+        records = [stored[at : at + RECORD_BYTES] for at in range(_PAGE_HEAD, len(stored), RECORD_BYTES)]
+        standing = {record[:HASH_BYTES]: record for record in records}
+        for key_hash in self._keys[first:stop]:
+            key, value = self._writes[key_hash]
+            if value is None:
                 if standing.pop(key_hash, None) is not None:
-                    planned.deletes.append(self._records + key_hash)
-            elif standing.get(key_hash) != value_hash:
-                standing[key_hash] = value_hash
-                planned.puts.append((self._records + key_hash, value_hash))
-        records = [key_hash + value_hash for key_hash, value_hash in sorted(standing.items())]
-        planned.pages[path] = None  # where it becomes a row
-        hashed, has_row = self._build(path, records, planned)
-        return hashed, len(records) - before, has_row
+                    self.deletes.append(STATE + key_hash)
+                continue
+            record = key_hash + sha256(value).digest()
+            if standing.get(key_hash) != record:
+                standing[key_hash] = record
+                self.puts.append((STATE + key_hash, encode_record(key, value)))
+        return _page_of([standing[key_hash] for key_hash in sorted(standing)])
 
-    def _build(self, path: bytes, records: list[bytes], planned: TreeChange) -> tuple[bytes, bool]:
-        """Rows and pages of these records, in key order, which are all of the subtree: its hash, whether it has a row."""
-        depth = len(path)
-        if len(records) <= PAGE_RECORDS:
-            page = planned.pages[path] = _page_of(b"".join(records), depth)
-            return _page_hash(page), False
-        slots: list[list[bytes]] = [[] for _ in range(FANOUT)]
-        byte, shift = _nibble_at(depth)
-        for record in records:
-            slots[record[byte] >> shift & 15].append(record)
+    def _built(self, path: bytes, records: bytes) -> bytes:
+        """Makes a row of these records, which are all of the subtree, and what is below it; its hash."""
         row = bytearray(_ROW_BYTES)
-        row[_ROW_INNER] = 1
+        row[:_ROW_HEAD] = INNER_TAG
         rows = 0
-        for slot, below in enumerate(slots):
-            if below:
-                at = _ROW_HASHES + slot * HASH_BYTES
-                row[at : at + HASH_BYTES], has_row = self._build(path + bytes((slot,)), below, planned)
-                rows |= has_row << slot
-        _ROW_HEAD.pack_into(row, 0, len(records), rows)
-        after = planned.rows[path] = bytes(row)
-        planned.puts.append((self._prefix + path, after))
-        return sha256(after[_ROW_INNER:]).digest(), True
+        for slot, below in _by_slot(records, len(path)):
+            at = _ROW_HEAD + slot * HASH_BYTES
+            child = path + _SLOTS[slot]
+            if len(below) > PAGE_RECORDS * RECORD_BYTES:
+                rows |= 1 << slot
+                row[at : at + HASH_BYTES] = self._built(child, below)
+            else:
+                page = self.pages[child] = PAGE_TAG + below
+                row[at : at + HASH_BYTES] = _page_hash(page)
+        _ROW_NUMBERS.pack_into(row, _ROW_INNER, len(records) // RECORD_BYTES, rows)
+        after = self.rows[path] = bytes(row)
+        self.puts.append((TREE + path, after))
+        return _row_hash(after)
 
 
-def _sorted_changes(writes: Mapping[bytes, bytes | None]) -> list[_Change]:
-    changes: list[_Change] = []
-    for key, value in writes.items():
-        key_hash = sha256(key).digest()
-        changes.append((key_hash, nibbles(key_hash), None if value is None else sha256(value).digest()))
-    changes.sort()
-    return changes
-
-
-def _by_slot(changes: Sequence[_Change], depth: int) -> Iterator[tuple[int, Sequence[_Change]]]:
-    """Sorted changes by their nibble at `depth`."""
-    start, count = 0, len(changes)
-    while start < count:
-        slot = changes[start][1][depth]
-        stop = start + 1
-        while stop < count and changes[stop][1][depth] == slot:
-            stop += 1
-        yield slot, changes[start:stop]
-        start = stop
+def _range(path: bytes) -> tuple[bytes, bytes]:
+    """Where the records below `path` begin, and where they have ended."""
+    low = path.ljust(MAX_DEPTH, b"\x00")
+    high = path.ljust(MAX_DEPTH, b"\x0f")
+    return STATE + _packed(low), STATE + _packed(high) + b"\x00"
 
 
 def _packed(path: bytes) -> bytes:
@@ -352,83 +331,42 @@ def _nibble_at(depth: int) -> tuple[int, int]:
     return depth >> 1, 0 if depth & 1 else 4
 
 
-def _records(group: bytes) -> list[bytes]:
-    return [group[at : at + _RECORD_BYTES] for at in range(0, len(group), _RECORD_BYTES)]
-
-
-def _groups(records: bytes, depth: int) -> Iterator[tuple[int, bytes]]:
+def _by_slot(records: bytes, depth: int) -> Iterator[tuple[int, bytes]]:
     """Records in key order by their nibble at `depth`: (nibble, its records)."""
     byte, shift = _nibble_at(depth)
     start, size = 0, len(records)
     while start < size:
         slot = records[start + byte] >> shift & 15
-        stop = start + _RECORD_BYTES
+        stop = start + RECORD_BYTES
         while stop < size and records[stop + byte] >> shift & 15 == slot:
-            stop += _RECORD_BYTES
+            stop += RECORD_BYTES
         yield slot, records[start:stop]
         start = stop
 
 
-def _page_of(records: bytes, depth: int) -> bytes:
-    """The page of these records (at most PAGE_RECORDS), which share their first `depth` nibbles and stand in key order."""
-    page = bytearray(_EMPTY_PAGE)
-    counted = slot = 0
-    for occupied, group in _groups(records, depth):
-        while slot < occupied:
-            page[slot] = counted
-            slot += 1
-        counted += len(group) // _RECORD_BYTES
-        at = _PAGE_HASHES + occupied * HASH_BYTES
-        page[at : at + HASH_BYTES] = _group_hash(group, depth + 1)
-    page[slot:FANOUT] = bytes((counted,)) * (FANOUT - slot)
-    return bytes(page) + records
+def _place_for(page: bytearray, key_hash: bytes) -> int:
+    """Where the record of a key belongs that has none in this page."""
+    low, high = 0, len(page) // RECORD_BYTES
+    while low < high:
+        middle = low + high >> 1
+        at = _PAGE_HEAD + middle * RECORD_BYTES
+        if page[at : at + HASH_BYTES] < key_hash:
+            low = middle + 1
+        else:
+            high = middle
+    return _PAGE_HEAD + low * RECORD_BYTES
+
+
+def _page_of(records: Iterable[bytes]) -> bytes:
+    return PAGE_TAG + b"".join(records)
 
 
 def _page_hash(page: bytes) -> bytes:
-    if len(page) <= _PAGE_HEAD + _RECORD_BYTES:
-        return sha256(b"\x00" + page[_PAGE_HEAD:]).digest() if len(page) > _PAGE_HEAD else ZERO_HASH
-    return sha256(page[_PAGE_INNER:_PAGE_HEAD]).digest()
+    return sha256(page).digest() if len(page) > _PAGE_HEAD else ZERO_HASH
 
 
-def _group_hash(records: bytes, depth: int) -> bytes:
-    """The hash of the subtree of these records, which share their first `depth` nibbles and stand in key order."""
-    size = len(records)
-    if size == _RECORD_BYTES:
-        return sha256(b"\x00" + records).digest()
-    if not records:
-        return ZERO_HASH
-    byte, shift = _nibble_at(depth)
-    parts = [b"\x01"]
-    filled = start = 0
-    while start < size:
-        slot = records[start + byte] >> shift & 15
-        stop = start + _RECORD_BYTES
-        while stop < size and records[stop + byte] >> shift & 15 == slot:
-            stop += _RECORD_BYTES
-        parts.append(_GAPS[slot - filled])
-        if stop - start == _RECORD_BYTES:
-            parts.append(sha256(b"\x00" + records[start:stop]).digest())
-        else:
-            parts.append(_group_hash(records[start:stop], depth + 1))
-        filled, start = slot + 1, stop
-    parts.append(_GAPS[FANOUT - filled])
-    return sha256(b"".join(parts)).digest()
-
-
-def _prove_in_page(page: bytes, way: bytes, siblings: list[bytes]) -> StateProof:
-    """Goes on from where a page stands to where the key's way ends."""
-    while len(page) > _PAGE_HEAD + _RECORD_BYTES:
-        depth = len(siblings)
-        slot = way[depth]
-        siblings.append(_without(page[_PAGE_HASHES:_PAGE_HEAD], slot))
-        first, last = page[slot - 1] if slot else 0, page[slot]
-        page = _page_of(page[_PAGE_HEAD + first * _RECORD_BYTES : _PAGE_HEAD + last * _RECORD_BYTES], depth + 1)
-    record = page[_PAGE_HEAD:]
-    return StateProof(tuple(siblings), record[:HASH_BYTES], record[HASH_BYTES:])
-
-
-def _without(hashes: bytes, slot: int) -> bytes:
-    return hashes[: slot * HASH_BYTES] + hashes[(slot + 1) * HASH_BYTES :]
+def _row_hash(row: bytes) -> bytes:
+    return sha256(row[:_ROW_INNER]).digest()
 
 
 def _damaged(path: bytes) -> StoreCorruptError:

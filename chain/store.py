@@ -1,7 +1,7 @@
 """Where blocks, commits, receipts and the state lie in the key-value store.
 
 b<height>  encoded block            c<height>  the commit that decided it      r<height>  its receipts
-t<tx id>   height, index            s<key>     state value                     n...       state tree nodes
+t<tx id>   height, index            s<key hash>  a pair of the state           n<path>    a row of its tree
 u<height>  state values before the block (what undoes it)                      m<name>    the head and other marks
 h<height>  the header alone, of a block whose body is not kept (pruned, or below a restored snapshot)
 """
@@ -15,13 +15,14 @@ import msgpack
 
 from chain.block import Header, block_id_of, decode_header
 from chain.hashes import digest
-from chain.kv import KV
+from chain.kv import KV, Reader
 from chain.receipt import unpack_list
+from chain.staterecord import STATE, decode_record, record_key, value_in
 from chain.wire import decode_commit
 from consensus.types import BlockId, Commit
 from gridbft.v1 import chain_pb2 as pb
 
-BLOCK, COMMIT, RECEIPTS, TX, STATE, TREE, UNDO, MARK = b"b", b"c", b"r", b"t", b"s", b"n", b"u", b"m"
+BLOCK, COMMIT, RECEIPTS, TX, UNDO, MARK = b"b", b"c", b"r", b"t", b"u", b"m"
 HEADER = b"h"
 HEAD = MARK + b"head"
 EARLIEST = MARK + b"earliest"
@@ -69,22 +70,22 @@ def encode_undo(before: Mapping[bytes, bytes | None]) -> bytes:
     return packed
 
 
-def decode_undo(raw: bytes) -> list[tuple[bytes, bytes | None]]:
-    """Also of what releases before this one wrote: pairs."""
-    found = msgpack.unpackb(raw)
-    return list(found.items()) if isinstance(found, dict) else [(key, value) for key, value in found]
+def decode_undo(raw: bytes) -> dict[bytes, bytes | None]:
+    before: dict[bytes, bytes | None] = msgpack.unpackb(raw)
+    return before
 
 
 class StateReader:
-    """The flat state, as a contract runtime reads it."""
+    """The state in the store, as a contract runtime reads it."""
 
     __slots__ = ("_get",)
 
-    def __init__(self, kv: KV) -> None:
+    def __init__(self, kv: Reader) -> None:
         self._get = kv.get
 
     def get(self, key: bytes, /) -> bytes | None:
-        return self._get(STATE + key)
+        raw = self._get(record_key(key))
+        return None if raw is None else value_in(raw, key)
 
 
 class BlockStore:
@@ -160,11 +161,12 @@ class BlockStore:
         raw = self._kv.get(TX + tx_id)
         return None if raw is None else (int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big"))
 
-    def undo(self, height: int) -> list[tuple[bytes, bytes | None]] | None:
+    def undo(self, height: int) -> dict[bytes, bytes | None] | None:
         raw = self._kv.get(at_height(UNDO, height))
         return None if raw is None else decode_undo(raw)
 
     def state_entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """In key order, as they stand at the call: blocks that are applied while they are drawn do not show."""
-        pairs = self._kv.scan(STATE, bytes([STATE[0] + 1]))
-        return ((key[1:], value) for key, value in pairs)
+        """In the order of their keys' hashes, as they stand at the call: blocks that are applied while they are drawn do not
+        show."""
+        records = self._kv.scan(STATE, bytes([STATE[0] + 1]))
+        return (decode_record(record) for _, record in records)

@@ -1,13 +1,13 @@
-"""Proof files, version 1: all that is needed to check one fact of a chain against its genesis, and nothing else.
+"""Proof files, version 2: all that is needed to check one fact of a chain against its genesis, and nothing else.
 
-    bytes 0..15    "gridbft-proof/1\\n"
+    bytes 0..15    "gridbft-proof/2\\n"
     then           a canonical msgpack array [chain id, kind, claim, steps]
     last 32        SHA-256 of everything before
 
 kind "event", claim [receipt, event, index, size, path]: the event with number `event` of an encoded Receipt, which is
 leaf `index` of `size` under the receipt root of the last step's header (RFC 6962 audit path, from the leaf upwards).
 
-kind "state", claim [key, value, siblings, leaf key hash, leaf value hash]: what a key of the state has under the state
+kind "state", claim [key, value, siblings, records]: what a key of the state has under the state
 root of the last step's header; value nil says that it has none. The proof's shape is that of gridbft.v1.StateProof.
 
 steps [[header, commit, validators], ...]: the headers that a light client believes one after the other, from the
@@ -30,7 +30,7 @@ from gridbft.errors import VerificationError
 from gridbft.light import Link
 from gridbft.trail import Step
 
-MAGIC = b"gridbft-proof/1\n"
+MAGIC = b"gridbft-proof/2\n"
 MAX_BYTES = 64 * 1024 * 1024
 CHECKSUM_BYTES = 32
 MAX_STEPS = 10_000
@@ -70,7 +70,7 @@ def encode_proof(proof: Proof) -> bytes:
 def decode_proof(raw: bytes) -> Proof:
     """Raises VerificationError for anything but bytes that `encode_proof` makes."""
     if not raw.startswith(MAGIC):
-        raise VerificationError("NOT_A_PROOF", "the file does not begin as a proof of version 1")
+        raise VerificationError("NOT_A_PROOF", "the file does not begin as a proof of version 2")
     if len(raw) > MAX_BYTES:
         raise VerificationError("NOT_A_PROOF", f"a proof has at most {MAX_BYTES} bytes, this one {len(raw)}")
     body, checksum = raw[:-CHECKSUM_BYTES], raw[-CHECKSUM_BYTES:]
@@ -91,7 +91,7 @@ def _claim_to_plain(claim: EventClaim | StateClaim) -> tuple[str, list[Any]]:
         proof = claim.proof
         return "event", [claim.receipt, claim.event, proof.index, proof.size, list(proof.path)]
     way = claim.proof
-    return "state", [claim.key, claim.value, list(way.siblings), way.leaf_key_hash, way.leaf_value_hash]
+    return "state", [claim.key, claim.value, list(way.siblings), way.records]
 
 
 def _from_plain(plain: Any) -> Proof:
@@ -104,15 +104,14 @@ def _from_plain(plain: Any) -> Proof:
 
 
 def _claim_from_plain(kind: Any, plain: Any) -> EventClaim | StateClaim:
-    items = _items(plain, 5, "a claim")
     if kind == "event":
-        receipt, event, index, size, path = items
+        receipt, event, index, size, path = _items(plain, 5, "a claim of an event")
         if not all(type(n) is int and n >= 0 for n in (event, index, size)):
             raise ValueError("an event's place is no number")
         return EventClaim(_bytes(receipt), event, ListProof(index, size, _bytes_list(path)))
     if kind == "state":
-        key, value, siblings, leaf_key_hash, leaf_value_hash = items
-        way = StateProof(_bytes_list(siblings), _bytes(leaf_key_hash), _bytes(leaf_value_hash))
+        key, value, siblings, records = _items(plain, 4, "a claim of the state")
+        way = StateProof(_bytes_list(siblings), _bytes(records))
         return StateClaim(_bytes(key), None if value is None else _bytes(value), way)
     raise ValueError("an unknown kind of claim")
 

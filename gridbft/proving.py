@@ -27,7 +27,7 @@ def state_proof(
 ) -> Generator[Need, Answer, bytes]:
     """A proof file for a key of the state, present or absent."""
     way = response.proof
-    proof = StateProof(tuple(way.siblings), way.leaf_key_hash, way.leaf_value_hash)
+    proof = StateProof(tuple(way.siblings), way.records)
     claim = StateClaim(key, response.value if response.present else None, proof)
     return (yield from _with_steps(claim, Link(response.header, response.commit), trust, trusting_period_ms))
 

@@ -223,7 +223,7 @@ def verify_reads(reads: Iterable[client_wire.ReadProof], state_root: bytes) -> d
     """The proved values of the keys that a view read; None for a key that is proved to be absent."""
     proved: dict[bytes, bytes | None] = {}
     for read in reads:
-        proof = stateproof.StateProof(tuple(read.proof.siblings), read.proof.leaf_key_hash, read.proof.leaf_value_hash)
+        proof = stateproof.StateProof(tuple(read.proof.siblings), read.proof.records)
         if read.present:
             right = stateproof.verify_present(state_root, read.key, read.value, proof)
         else:

@@ -65,9 +65,7 @@ def proved_state(found: ProvedKey) -> client_pb2.GetStateResponse:
 
 
 def state_proof(proof: StateProof) -> chain_pb2.StateProof:
-    return chain_pb2.StateProof(
-        siblings=proof.siblings, leaf_key_hash=proof.leaf_key_hash, leaf_value_hash=proof.leaf_value_hash
-    )
+    return chain_pb2.StateProof(siblings=proof.siblings, records=proof.records)
 
 
 def list_proof(proof: ListProof) -> chain_pb2.ListProof:

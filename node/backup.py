@@ -191,7 +191,7 @@ def restore(path: Path, home: Home, genesis: Genesis, remote_signer: bool, say: 
 
 def _write(kv: KV, reader: Reader) -> None:
     try:
-        entries = entries_in(reader.chunks())
+        entries = entries_in(reader.chunks(), place=bytes)
         while batch := list(islice(entries, ENTRIES_PER_BATCH)):
             kv.write(batch, sync=False)
         kv.write((), sync=True)

@@ -12,14 +12,14 @@ from chain import merkle
 from chain.block import decode_block
 from chain.evidence import validators_at
 from chain.genesis import Genesis, GenesisError, load_genesis
-from chain.hashes import ZERO_HASH, digest
+from chain.hashes import digest
 from chain.kv import KV, StoreError
 from chain.leveldb import LevelKV
 from chain.memory import MemoryKV
 from chain.overlay import Writes
 from chain.snapshot import CHUNK_BYTES, decode_offer
 from chain.statetree import StateTree
-from chain.store import GENESIS, RESTORING, TREE, BlockStore, CorruptStoreError, Head, StateReader
+from chain.store import GENESIS, RESTORING, BlockStore, CorruptStoreError, Head, StateReader
 from consensus.commits import verify_commit
 from consensus.types import Height
 from contracts.runtime.api import StateView
@@ -217,7 +217,7 @@ def examine_store(kv: KV, genesis: Genesis | None) -> Iterator[Finding]:
     if root != head.state_root:
         yield _wrong("db", f"the state's entries do not have the root of height {head.height}; {RESYNC}")
     try:
-        StateTree(kv, TREE, head.state_root).warm()
+        StateTree(kv, head.state_root).warm()
     except StoreError as error:
         yield _wrong("db", f"{error} {RESYNC}")
     yield _fine("db", f"the chain stands at height {head.height}; blocks are kept from {store.earliest()} on")
@@ -261,7 +261,7 @@ def _id_of(store: BlockStore, height: int) -> bytes | None:
 def state_root(store: BlockStore) -> bytes:
     """The root of all state entries, computed anew."""
     scratch = MemoryKV()
-    tree = StateTree(scratch, TREE, ZERO_HASH)
+    tree = StateTree(scratch)
     entries = store.state_entries()
     while batch := list(islice(entries, ENTRIES_AT_ONCE)):
         writes: Writes = dict(batch)

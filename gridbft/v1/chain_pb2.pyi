@@ -607,29 +607,27 @@ Global___ListProof: _TypeAlias = ListProof  # noqa: Y015
 @_typing.final
 class StateProof(_message.Message):
     """From the root downwards: for each inner node passed, the hashes of its 16 children with the one on the way left out
-    (15 x 32 bytes). Then what stands at the end: nothing, or a leaf (perhaps another key's).
+    (15 x 32 bytes). Then the page at the end: of every key that shares the way so far, SHA-256(key) || SHA-256(value), in
+    ascending order.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIBLINGS_FIELD_NUMBER: _builtins.int
-    LEAF_KEY_HASH_FIELD_NUMBER: _builtins.int
-    LEAF_VALUE_HASH_FIELD_NUMBER: _builtins.int
-    leaf_key_hash: _builtins.bytes
-    """empty: an empty slot"""
-    leaf_value_hash: _builtins.bytes
+    RECORDS_FIELD_NUMBER: _builtins.int
+    records: _builtins.bytes
+    """64 bytes each; empty where nothing stands"""
     @_builtins.property
     def siblings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
         self,
         *,
         siblings: _abc.Iterable[_builtins.bytes] | None = ...,
-        leaf_key_hash: _builtins.bytes = ...,
-        leaf_value_hash: _builtins.bytes = ...,
+        records: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["leaf_key_hash", b"leaf_key_hash", "leaf_value_hash", b"leaf_value_hash", "siblings", b"siblings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "siblings", b"siblings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

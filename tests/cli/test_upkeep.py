@@ -14,8 +14,10 @@ from click.testing import CliRunner, Result
 
 from chain.leveldb import LevelKV
 from chain.receipt import pack_list
-from chain.statetree import PAGE_RECORDS
-from chain.store import BLOCK, COMMIT, RECEIPTS, STATE, TREE, at_height
+from chain.stateproof import PAGE_RECORDS
+from chain.staterecord import STATE, encode_record, record_key
+from chain.statetree import TREE
+from chain.store import BLOCK, COMMIT, RECEIPTS, at_height
 from gridbft.v1 import client_pb2 as pb
 from gridbft.wallet import Wallet
 from node.cli import main
@@ -120,9 +122,13 @@ DAMAGE: dict[str, tuple[Callable[[Home], object], str, str]] = {
         "block 2: its receipts",
     ),
     "lost block": (_store(lambda kv: kv.write([], [at_height(BLOCK, 5)])), "db", "block 5: it is missing"),
-    "state": (_store(lambda kv: kv.write([(STATE + b"$params", b"other")])), "db", "root"),
-    "record of the tree": (
-        _store(lambda kv: kv.write([], [next(kv.scan(TREE + b"\x10", TREE + b"\x11"))[0]])),
+    "state": (
+        _store(lambda kv: kv.write([(record_key(b"$params"), encode_record(b"$params", b"other"))])),
+        "db",
+        "root",
+    ),
+    "record of the state": (
+        _store(lambda kv: kv.write([], [next(kv.scan(STATE, STATE + b"\xff"))[0]])),
         "db",
         "state",
     ),

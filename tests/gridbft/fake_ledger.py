@@ -222,9 +222,7 @@ def read_proof(tree: StateTree, key: bytes, value: bytes | None) -> wire.ReadPro
         key=key,
         present=value is not None,
         value=value or b"",
-        proof=chain_wire.StateProof(
-            siblings=proof.siblings, leaf_key_hash=proof.leaf_key_hash, leaf_value_hash=proof.leaf_value_hash
-        ),
+        proof=chain_wire.StateProof(siblings=proof.siblings, records=proof.records),
     )
 
 

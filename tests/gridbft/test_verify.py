@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.block import block_id_of, decode_header
+from chain.stateproof import PAGE_RECORDS
 from chain.tx import TxCall
 from contracts.runtime.codec import encode
 from gridbft.errors import VerificationError
@@ -18,7 +19,7 @@ from tests.gridbft.fake_ledger import CHAIN_ID, FakeLedger
 
 ALICE = Wallet.from_seed(bytes(32), "alice")
 ACCOUNTS = [ALICE.address, "bob", "nobody"]
-LEDGER = FakeLedger()
+LEDGER = FakeLedger(state={b"other/%d" % n: b"" for n in range(2 * PAGE_RECORDS)})  # so that proofs pass inner nodes
 for _nonce, (_function, _args) in enumerate(
     [("mint", [ALICE.address, 1_000]), ("transfer", ["bob", 250]), ("mint", ["carol", 7])]
 ):
@@ -76,12 +77,8 @@ def _set_sibling(a: wire.QueryResponse, flip: Callable[[bytes], bytes]) -> None:
     a.reads[0].proof.siblings[0] = flip(a.reads[0].proof.siblings[0])
 
 
-def _set_leaf_key(a: wire.QueryResponse, flip: Callable[[bytes], bytes]) -> None:
-    a.reads[0].proof.leaf_key_hash = flip(a.reads[0].proof.leaf_key_hash)
-
-
-def _set_leaf_value(a: wire.QueryResponse, flip: Callable[[bytes], bytes]) -> None:
-    a.reads[1].proof.leaf_value_hash = flip(a.reads[1].proof.leaf_value_hash)
+def _set_records(a: wire.QueryResponse, flip: Callable[[bytes], bytes]) -> None:
+    a.reads[1].proof.records = flip(a.reads[1].proof.records)
 
 
 BYTE_CLASSES = [
@@ -91,8 +88,7 @@ BYTE_CLASSES = [
     _set_key,
     _set_value,
     _set_sibling,
-    _set_leaf_key,
-    _set_leaf_value,
+    _set_records,
 ]
 
 

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from chain.leveldb import LevelKV
 from chain.memory import MemoryKV
-from chain.overlay import Writes
 from chain.statetree import StateTree
-from chain.store import HEAD, STATE, TREE, BlockStore, encode_head
+from chain.store import HEAD, BlockStore, encode_head
 from consensus.types import ValidatorId
 from node.backup import LAST_KEY, BackupError, Reader, frames, restore, write_file
 from node.cli import main
@@ -166,15 +165,11 @@ def test_money_that_was_added_to_a_backup_is_found(
     touched = dict(BlockStore(kv).undo(head.height) or ())
     key, value = next(
         (k, v)
-        for k, v in kv.scan(STATE, STATE + b"\xff")
-        if b"payments" in k and (k[len(STATE) :] in touched) == by_last_block
+        for k, v in BlockStore(kv).state_entries()
+        if k.startswith(b"payments") and (k in touched) == by_last_block
     )
-    forged: Writes = {key[len(STATE) :]: value + b"\x00"}
-    change = StateTree(kv, TREE, head.state_root).plan(forged)
-    kv.write(
-        [(key, value + b"\x00"), *change.puts, (HEAD, encode_head(replace(head, state_root=change.root)))],
-        change.deletes,
-    )
+    change = StateTree(kv, head.state_root).plan({key: value + b"\x00"})
+    kv.write([*change.puts, (HEAD, encode_head(replace(head, state_root=change.root)))], change.deletes)
     raw = b"".join(frames(kv, chain.genesis.chain_id, NOW))
     with pytest.raises(BackupError, match=reason):
         restored(raw, tmp_path / "r", chain)

@@ -169,9 +169,7 @@ def test_receipts_and_queries_come_with_proofs_that_a_light_client_can_check(tmp
             assert header.height == answer.height + 1
             assert answer.reads
             for read in answer.reads:
-                state_proof = StateProof(
-                    tuple(read.proof.siblings), read.proof.leaf_key_hash, read.proof.leaf_value_hash
-                )
+                state_proof = StateProof(tuple(read.proof.siblings), read.proof.records)
                 if read.present:
                     assert verify_present(header.state_root, read.key, read.value, state_proof)
                 else:

@@ -1,0 +1,40 @@
+"""How a pair of the state lies in the store: one record, under the key's hash, which is also its place in the tree.
+
+s<SHA-256(key)>    u16 length of the key | key | value
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from chain.kv import StoreCorruptError
+
+STATE = b"s"
+
+_LENGTH_BYTES = 2
+LONGEST_KEY = (1 << 8 * _LENGTH_BYTES) - 1
+
+
+def record_key(key: bytes) -> bytes:
+    """Where the record of a key of the state stands in the store."""
+    return STATE + sha256(key).digest()
+
+
+def encode_record(key: bytes, value: bytes) -> bytes:
+    """Raises OverflowError for a key that is longer than LONGEST_KEY."""
+    return len(key).to_bytes(_LENGTH_BYTES, "big") + key + value
+
+
+def decode_record(raw: bytes) -> tuple[bytes, bytes]:
+    """Key and value. Raises StoreCorruptError for what is no record."""
+    end = _LENGTH_BYTES + int.from_bytes(raw[:_LENGTH_BYTES], "big")
+    if not _LENGTH_BYTES <= end <= len(raw):
+        raise StoreCorruptError("A record of the state is damaged. Sync this node anew.")
+    return raw[_LENGTH_BYTES:end], raw[end:]
+
+
+def value_in(raw: bytes, key: bytes) -> bytes:
+    """The value of `key` in its record. Raises StoreCorruptError where it is another key's."""
+    if not raw.startswith(key, _LENGTH_BYTES) or int.from_bytes(raw[:_LENGTH_BYTES], "big") != len(key):
+        raise StoreCorruptError(f"The record of {key!r} in the state is damaged. Sync this node anew.")
+    return raw[_LENGTH_BYTES + len(key) :]
