@@ -105,8 +105,6 @@ class Ledger:
         self._verify = verify
         self.chain_id = genesis.chain_id
         self.store = BlockStore(kv)
-        self._state = StateCache(kv)
-        self.view: StateView = self._state
         head = self.store.head()
         if head is None:
             head = self._begin(genesis)
@@ -115,6 +113,8 @@ class Ledger:
         self.head = head
         self._tree = StateTree(kv, head.state_root)
         self._tree.warm()
+        self._state = StateCache(self._tree)
+        self.view: StateView = self._state
         self.system: SystemState = read_system(self.view, head.height)
         self._directory = Directory(self.view)
         self._past: tuple[int, StateView, TreeChange] | None = None

@@ -1,4 +1,4 @@
-"""The newest state with the values that were used last kept in memory: a busy account is read from the disk once, not in every block."""
+"""The newest state with the values that were used last kept in memory: a busy account is looked up once, not in every block."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 from chain.kv import Reader
-from chain.store import StateReader
 
 DEFAULT_VALUES = 131_072
 LARGEST_BYTES = 1_024  # larger values are rare and would make the bound on their number none on memory
@@ -24,12 +23,12 @@ class _Values(dict[bytes, bytes | None]):
 
 
 class StateCache:
-    """Reads the state in `kv`. It is right as long as every change of the state in `kv` is told to `applied`."""
+    """Reads what `state` reads. It is right as long as every change of the state is told to `applied`."""
 
     __slots__ = ("_limit", "_stored", "_values", "get")
 
-    def __init__(self, kv: Reader, limit: int = DEFAULT_VALUES) -> None:
-        self._stored = StateReader(kv).get
+    def __init__(self, state: Reader, limit: int = DEFAULT_VALUES) -> None:
+        self._stored = state.get
         self._limit = limit
         self._values = _Values()
         self._values.load = self._load

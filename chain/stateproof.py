@@ -1,7 +1,8 @@
 """What a proof about one key of the state says, and how a stranger checks it. Needs no store: light clients use it.
 
-A key's record is SHA-256(key) || SHA-256(value). The state is a tree over the nibbles of SHA-256(key), and the hash of the
-subtree of all keys that share their first nibbles is,
+A key's record is SHA-256(key) and 33 bytes for its value: a value of up to 32 bytes stands there itself, its length before
+it and zeros after it, a longer one as 0xff || SHA-256(value). The state is a tree over the nibbles of SHA-256(key), and the
+hash of the subtree of all keys that share their first nibbles is,
 
     of none                      32 zero bytes
     of up to PAGE_RECORDS keys   H(0x00 || their records in ascending order): a page
@@ -20,12 +21,15 @@ from chain.hashes import HASH_BYTES, ZERO_HASH
 
 FANOUT = 16
 MAX_DEPTH = 2 * HASH_BYTES  # nibbles of a key hash
-RECORD_BYTES = 2 * HASH_BYTES
+SHORT_VALUE_BYTES = 32
+RECORD_BYTES = HASH_BYTES + 1 + SHORT_VALUE_BYTES
 PAGE_RECORDS = 96
 """Fewer make more inner nodes, each of which costs a changed key 513 hashed bytes; more make longer pages and proofs."""
 SIBLINGS_BYTES = (FANOUT - 1) * HASH_BYTES
 PAGE_TAG, INNER_TAG = b"\x00", b"\x01"
+LONG_VALUE_TAG = b"\xff"
 
+_LENGTHS = [bytes((length,)) for length in range(SHORT_VALUE_BYTES + 1)]
 _NIBBLES = bytes.maketrans(b"0123456789abcdef", bytes(range(FANOUT)))
 
 
@@ -34,7 +38,7 @@ class StateProof:
     """The way from the root to the page where a key's way ends.
 
     `siblings`: for each inner node passed, root first, its children's hashes with the one on the way left out
-    (15 x 32 bytes). `records`: those of the page, 64 bytes each; empty where nothing stands on the way.
+    (15 x 32 bytes). `records`: those of the page, 65 bytes each; empty where nothing stands on the way.
     """
 
     siblings: tuple[bytes, ...]
@@ -46,6 +50,13 @@ def nibbles(key_hash: bytes) -> bytes:
     return key_hash.hex().encode().translate(_NIBBLES)
 
 
+def value_field(value: bytes) -> bytes:
+    """The 33 bytes that stand for a value in its record."""
+    if len(value) <= SHORT_VALUE_BYTES:
+        return _LENGTHS[len(value)] + value.ljust(SHORT_VALUE_BYTES, b"\x00")
+    return LONG_VALUE_TAG + sha256(value).digest()
+
+
 def page_hash(records: bytes) -> bytes:
     """The hash of the subtree of these records, at most PAGE_RECORDS of them."""
     return sha256(PAGE_TAG + records).digest() if records else ZERO_HASH
@@ -53,7 +64,7 @@ def page_hash(records: bytes) -> bytes:
 
 def verify_present(root: bytes, key: bytes, value: bytes, proof: StateProof) -> bool:
     """Whether `proof` shows that `key` has exactly `value` under `root`. Never raises on what a stranger can send."""
-    record = sha256(key).digest() + sha256(value).digest()
+    record = sha256(key).digest() + value_field(value)
     found = _records_below(root, key, proof)
     return found is not None and record in found
 

@@ -7,8 +7,8 @@
                   0x01 | 16 child hashes | u32 number of keys | u16 which children have rows
 
 The part of a row up to the numbers is exactly what an inner node hashes. A subtree of fewer keys is a page: it is made of
-its records when it is read, and kept in memory as just what is hashed: 0x00 | (key hash | value hash) in key order. What a
-changed key costs on disk is therefore its record and the rows above it, which it shares with many others.
+its records when it is read, and kept in memory as just what is hashed, where short values can be read without the store.
+What a changed key costs on disk is therefore its record and the rows above it, which it shares with many others.
 
 Which subtrees have a row is a function of the keys alone, and so is everything that is stored. Paths instead of hashes as
 names mean that a block overwrites what it replaces, so that nothing needs collecting.
@@ -25,8 +25,19 @@ from struct import Struct
 
 from chain.hashes import HASH_BYTES, ZERO_HASH
 from chain.kv import KV, StoreCorruptError
-from chain.stateproof import FANOUT, INNER_TAG, MAX_DEPTH, PAGE_RECORDS, PAGE_TAG, RECORD_BYTES, StateProof, nibbles
-from chain.staterecord import STATE, decode_record, encode_record
+from chain.stateproof import (
+    FANOUT,
+    INNER_TAG,
+    MAX_DEPTH,
+    PAGE_RECORDS,
+    PAGE_TAG,
+    RECORD_BYTES,
+    SHORT_VALUE_BYTES,
+    StateProof,
+    nibbles,
+    value_field,
+)
+from chain.staterecord import STATE, decode_record, encode_record, value_in
 
 TREE = b"n"
 DEFAULT_CACHE_PAGES = 73_728  # all of a tree of a million keys
@@ -37,6 +48,7 @@ _ROW_NUMBERS = Struct(">IH")
 _ROW_BYTES = _ROW_INNER + _ROW_NUMBERS.size
 _PAGE_HEAD = len(PAGE_TAG)
 _PAGE_BYTES = _PAGE_HEAD + PAGE_RECORDS * RECORD_BYTES  # of the largest
+_DEPTHS_SOUGHT = 9  # no state that fits a disk is deeper, but for keys that somebody searched for
 _SLOTS = [bytes((slot,)) for slot in range(FANOUT)]
 
 # What a change made of a subtree: its hash, how many keys it has more than before, whether it has a row.
@@ -71,6 +83,7 @@ class StateTree:
         self._kv = kv
         self._rows = _Cache(cache_pages)
         self._pages = _Cache(cache_pages)
+        self._depth = 0
         self._has_row = kv.get(TREE) is not None
         try:
             self._load(b"", root, self._has_row)
@@ -118,6 +131,31 @@ class StateTree:
         page = pages.get(path) or self._load(path, expected, False)
         return StateProof(tuple(siblings), page[_PAGE_HEAD:])
 
+    def get(self, key: bytes, /) -> bytes | None:
+        """The value of a key. A short one costs no access of the store where its page is in memory."""
+        key_hash = sha256(key).digest()
+        way = nibbles(key_hash)
+        page = self._pages.get(way[: self._depth]) or self._page_on(way)
+        if page is not None:
+            at = _find(page, key_hash)
+            if at < 0:
+                return None
+            length = page[at + HASH_BYTES]
+            if length <= SHORT_VALUE_BYTES:
+                at += HASH_BYTES + 1
+                return page[at : at + length]
+        record = self._kv.get(STATE + key_hash)
+        return None if record is None else value_in(record, key)
+
+    def _page_on(self, way: bytes) -> bytes | None:
+        """The page on a key's way, as far as it is in memory."""
+        for depth in range(_DEPTHS_SOUGHT):
+            page = self._pages.get(way[:depth])
+            if page is not None:
+                self._depth = depth  # the next key's is likely as deep
+                return page
+        return None
+
     def warm(self) -> None:
         """Reads the tree in one pass, as far as it is kept in memory. Page by page, when changes need them, it takes
         several times as long."""
@@ -149,10 +187,7 @@ class StateTree:
         return self._keep_page(path, expected, islice(self._kv.scan(*_range(path)), PAGE_RECORDS + 1))
 
     def _keep_page(self, path: bytes, expected: bytes, entries: Iterable[tuple[bytes, bytes]]) -> bytes:
-        page = _page_of(
-            key_hash + sha256(decode_record(record)[1]).digest()
-            for key_hash, record in ((place[len(STATE) :], record) for place, record in entries)
-        )
+        page = _page_of(place[len(STATE) :] + value_field(decode_record(record)[1]) for place, record in entries)
         if len(page) > _PAGE_BYTES or _page_hash(page) != expected:
             raise _damaged(path)
         self._pages.put(path, page)
@@ -259,22 +294,20 @@ class _Planning:
         page = bytearray(stored)
         for key_hash in self._keys[first:stop]:
             key, value = self._writes[key_hash]
-            at = page.find(key_hash)
-            while at > 0 and at % RECORD_BYTES != _PAGE_HEAD:  # a value's hash that reads like this key's
-                at = page.find(key_hash, at + 1)
+            at = _find(page, key_hash)
             if value is None:
                 if at > 0:
                     del page[at : at + RECORD_BYTES]
                     self.deletes.append(STATE + key_hash)
                 continue
-            value_hash = sha256(value).digest()
+            held = value_field(value)
             if at < 0:
                 at = _place_for(page, key_hash)
-                page[at:at] = key_hash + value_hash
-            elif page.startswith(value_hash, at + HASH_BYTES):
+                page[at:at] = key_hash + held
+            elif page.startswith(held, at + HASH_BYTES):
                 continue
             else:
-                page[at + HASH_BYTES : at + RECORD_BYTES] = value_hash
+                page[at + HASH_BYTES : at + RECORD_BYTES] = held
             self.puts.append((STATE + key_hash, encode_record(key, value)))
         return page
 
@@ -288,7 +321,7 @@ class _Planning:
                 if standing.pop(key_hash, None) is not None:
                     self.deletes.append(STATE + key_hash)
                 continue
-            record = key_hash + sha256(value).digest()
+            record = key_hash + value_field(value)
             if standing.get(key_hash) != record:
                 standing[key_hash] = record
                 self.puts.append((STATE + key_hash, encode_record(key, value)))
@@ -342,6 +375,14 @@ def _by_slot(records: bytes, depth: int) -> Iterator[tuple[int, bytes]]:
             stop += RECORD_BYTES
         yield slot, records[start:stop]
         start = stop
+
+
+def _find(page: bytes | bytearray, key_hash: bytes) -> int:
+    """Where the record of a key stands in a page; -1 where there is none."""
+    at = page.find(key_hash)
+    while at > 0 and at % RECORD_BYTES != _PAGE_HEAD:  # a value that reads like this key's hash
+        at = page.find(key_hash, at + 1)
+    return at
 
 
 def _place_for(page: bytearray, key_hash: bytes) -> int:

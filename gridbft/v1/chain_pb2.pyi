@@ -607,8 +607,8 @@ Global___ListProof: _TypeAlias = ListProof  # noqa: Y015
 @_typing.final
 class StateProof(_message.Message):
     """From the root downwards: for each inner node passed, the hashes of its 16 children with the one on the way left out
-    (15 x 32 bytes). Then the page at the end: of every key that shares the way so far, SHA-256(key) || SHA-256(value), in
-    ascending order.
+    (15 x 32 bytes). Then the page at the end: of every key that shares the way so far, in ascending order, SHA-256(key) and
+    33 bytes for the value: length, value, zeros for up to 32 bytes, else 0xff and SHA-256(value).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -616,7 +616,7 @@ class StateProof(_message.Message):
     SIBLINGS_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     records: _builtins.bytes
-    """64 bytes each; empty where nothing stands"""
+    """65 bytes each; empty where nothing stands"""
     @_builtins.property
     def siblings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(

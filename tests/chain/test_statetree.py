@@ -21,6 +21,7 @@ from chain.stateproof import (
     StateProof,
     nibbles,
     page_hash,
+    value_field,
     verify_absent,
     verify_present,
 )
@@ -31,7 +32,8 @@ Writes = dict[bytes, bytes | None]
 
 # Few keys, so that batches overwrite, delete and re-insert; more than a page holds, so that rows come and go.
 KEYS = st.integers(0, 130).map(lambda i: b"key %d" % i)
-BATCH = st.dictionaries(KEYS, st.none() | st.binary(max_size=3), max_size=40)
+VALUES = st.none() | st.binary(max_size=3) | st.integers(30, 36).map(bytes)  # also about as long as a record takes in
+BATCH = st.dictionaries(KEYS, VALUES, max_size=40)
 
 
 def colliding_keys(count: int, shared: int) -> list[bytes]:
@@ -48,7 +50,7 @@ def colliding_keys(count: int, shared: int) -> list[bytes]:
 
 
 DEEP = colliding_keys(6, 3)
-DEEP_BATCH = st.dictionaries(st.sampled_from(DEEP) | KEYS, st.none() | st.binary(max_size=3), min_size=2, max_size=12)
+DEEP_BATCH = st.dictionaries(st.sampled_from(DEEP) | KEYS, VALUES, min_size=2, max_size=12)
 CROWD = colliding_keys(PAGE_RECORDS + 2, 2)  # too many for a page, so that rows stand below the root
 
 
@@ -65,7 +67,7 @@ def model_root(model: Mapping[bytes, bytes]) -> bytes:
             slots[nibbles(record[:32])[depth]].append(record)
         return sha256(b"\x01" + b"".join(subtree(slot, depth + 1) for slot in slots)).digest()
 
-    return subtree([sha256(key).digest() + sha256(value).digest() for key, value in model.items()], 0)
+    return subtree([sha256(key).digest() + value_field(value) for key, value in model.items()], 0)
 
 
 def applied(model: Mapping[bytes, bytes], writes: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
@@ -153,6 +155,10 @@ class TreeAgainstDict(RuleBasedStateMachine):
     def proves_a_key(self, key: bytes) -> None:
         assert proves(self.tree.root, self.tree.prove(key), self.model, key)
 
+    @rule(key=KEYS | st.sampled_from(DEEP) | st.sampled_from(CROWD))
+    def reads_a_key(self, key: bytes) -> None:
+        assert self.tree.get(key) == self.model.get(key)
+
     @invariant()
     def its_root_is_a_function_of_the_pairs_alone(self) -> None:
         assert self.tree.root == model_root(self.model)
@@ -223,7 +229,7 @@ def test_the_empty_tree_proves_every_absence() -> None:
 def test_a_small_tree_is_one_page_of_its_records_in_order() -> None:
     model = {b"k": b"v", b"l": b"w", b"m": b""}
     tree = tree_of(model)
-    records = sorted(sha256(key).digest() + sha256(value).digest() for key, value in model.items())
+    records = sorted(sha256(key).digest() + value_field(value) for key, value in model.items())
     assert tree.root == page_hash(b"".join(records))
     for key in (*model, b"other"):
         assert tree.prove(key) == StateProof((), b"".join(records))
@@ -258,13 +264,17 @@ def test_a_subtree_has_a_row_as_long_as_it_has_more_keys_than_a_page_holds() -> 
 
 
 def test_a_value_that_reads_like_another_keys_hash_is_not_taken_for_it() -> None:
-    """The record of `a` holds SHA-256(b) as its value's hash: nothing may find the key `b` there."""
-    for first, second in ((b"a", b"b"), (b"b", b"a")):
-        kv = MemoryKV()
-        tree = StateTree(kv)
-        commit(tree, kv, {first: second})
-        commit(tree, kv, {second: b"1"})
-        assert tree.root == model_root({first: second, second: b"1"})
+    """The record of `a` holds SHA-256(b), as its value or as its value's hash: nothing may find the key `b` there."""
+    long = b"a longer key than those whose value stands in its record"
+    for first, second in ((b"a", b"b"), (b"b", b"a"), (b"a", long), (b"b", long)):
+        for value in (second, sha256(second).digest()):
+            kv = MemoryKV()
+            tree = StateTree(kv)
+            commit(tree, kv, {first: value})
+            assert tree.get(second) is None
+            commit(tree, kv, {second: b"1"})
+            assert tree.root == model_root({first: value, second: b"1"})
+            assert (tree.get(first), tree.get(second)) == (value, b"1")
 
 
 def test_a_warm_tree_reads_no_more_of_the_store() -> None:
@@ -383,15 +393,15 @@ def test_a_tampered_proof_fails(key: bytes, data: st.DataObject) -> None:
         replace(proof, siblings=rows[:-1]),
         replace(proof, siblings=(*rows, bytes(480))),
         replace(proof, siblings=(bytes(480),) * (MAX_DEPTH + 1)),
-        replace(proof, records=proof.records + sha256(key).digest() + bytes(32)),
+        replace(proof, records=proof.records + sha256(key).digest() + bytes(33)),
         replace(proof, records=proof.records + b"\x00"),
-        replace(proof, records=bytes(64) + proof.records),
+        replace(proof, records=bytes(65) + proof.records),
     ]
     if proof.records:
         forged += [
             replace(proof, records=bent(proof.records)),
             replace(proof, records=b""),
-            replace(proof, records=proof.records[:-64]),
+            replace(proof, records=proof.records[:-65]),
             replace(proof, records=proof.records[:-1]),
             replace(proof, records=proof.records[32:]),
         ]
@@ -406,7 +416,7 @@ def test_a_page_off_the_way_does_not_prove_absence() -> None:
     key, stranger = sha256(b"key").digest(), sha256(b"another").digest()
     slot = nibbles(key)[0]
     assert slot != nibbles(stranger)[0]
-    for records, expected in ((stranger + stranger, False), (key[:31] + bytes((key[31] ^ 1,)) + stranger, True)):
+    for records, expected in ((stranger + bytes(33), False), (key[:31] + bytes((key[31] ^ 1,)) + bytes(33), True)):
         row = bytes(32 * slot) + page_hash(records) + bytes(32 * (15 - slot))
         proof = StateProof((bytes(480),), records)
         assert verify_absent(sha256(b"\x01" + row).digest(), b"key", proof) is expected
@@ -414,18 +424,25 @@ def test_a_page_off_the_way_does_not_prove_absence() -> None:
 
 def test_a_value_that_reads_like_a_record_is_not_taken_for_one() -> None:
     """What stands across the border of two records is none."""
-    key, value = sha256(b"key").digest(), sha256(b"value").digest()
-    records = bytes(32) + key + value + bytes(32)
-    proof = StateProof((), records)
-    assert not verify_present(page_hash(records), b"key", b"value", proof)
+    record = sha256(b"key").digest() + value_field(b"value")
+    records = bytes(33) + record + bytes(32)
+    assert not verify_present(page_hash(records), b"key", b"value", StateProof((), records))
+
+
+@given(st.binary(max_size=70), st.binary(max_size=70))
+def test_values_that_differ_stand_differently_in_their_records(first: bytes, second: bytes) -> None:
+    assert len(value_field(first)) == 33
+    assert (value_field(first) == value_field(second)) is (first == second)
+    assert value_field(first[:32])[1:].startswith(first[:32])
+    assert value_field(bytes(33) + first) == b"\xff" + sha256(bytes(33) + first).digest()
 
 
 def test_a_page_of_more_records_than_a_page_holds_proves_nothing() -> None:
     keys = [b"key %d" % i for i in range(PAGE_RECORDS + 1)]
-    records = b"".join(sorted(sha256(key).digest() + sha256(b"").digest() for key in keys))
+    records = b"".join(sorted(sha256(key).digest() + bytes(33) for key in keys))
     assert not verify_present(page_hash(records), keys[0], b"", StateProof((), records))
     assert not verify_absent(page_hash(records), b"other", StateProof((), records))
-    fits = records[64:]
+    fits = records[65:]
     assert verify_absent(page_hash(fits), b"other", StateProof((), fits))
 
 
