@@ -72,6 +72,7 @@ def test_a_node_whose_clock_is_set_wrong_knows_it_follows_and_hinders_nobody(by_
             host._clock_ms = lambda: time.time_ns() // 1_000_000 + by_ms
             before = height(nodes[0])
             await until(lambda: height(nodes[0]) > before + 10 and height(nodes[3]) > before + 10)
+            await until(lambda: host.replica.clock_offset_ms is not None)  # it may have fetched those blocks
             offset_ms = host.replica.clock_offset_ms
             assert offset_ms is not None
             assert abs(offset_ms + by_ms) < 10_000
