@@ -208,6 +208,8 @@ class Ledger:
         self.lap("execute")
         before = self._state.many(writes)
         changed = {key: value for key, value in writes.items() if before[key] != value}
+        if len(changed) < len(before):
+            before = {key: before[key] for key in changed}
         change = self._tree.plan(changed)
         head = Head(height, block.id, time_ms, change.root, receipt_root)
         self.lap("state")
@@ -216,7 +218,7 @@ class Ledger:
             (at_height(BLOCK, height), block.raw),
             (at_height(COMMIT, height), encode_commit(commit)),
             (at_height(RECEIPTS, height), pack_list(receipts)),
-            (at_height(UNDO, height), encode_undo({key: before[key] for key in changed})),
+            (at_height(UNDO, height), encode_undo(before)),
             (HEAD, encode_head(head)),
         ]
         place = height.to_bytes(8, "big")

@@ -421,7 +421,7 @@ class _Cache:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._kept: dict[bytes, bytes] = {}
+        self._kept: dict[bytes, bytes | None] = {}  # None only inside `update`
         self.get = self._kept.get
 
     def put(self, path: bytes, kept: bytes) -> None:
@@ -430,11 +430,10 @@ class _Cache:
 
     def update(self, changed: Mapping[bytes, bytes | None]) -> None:
         kept = self._kept
-        for path, value in changed.items():
-            if value is None:
-                kept.pop(path, None)
-            else:
-                kept[path] = value
+        kept.update(changed)
+        if None in changed.values():
+            for path in [path for path, value in changed.items() if value is None]:
+                del kept[path]
         self._shrink()
 
     def _shrink(self) -> None:
