@@ -75,7 +75,7 @@ class StateTree:
 
     Raises StoreCorruptError, on opening or later, where the store does not hold the state of that root: every page and
     row is checked against the hash above it when it is read. `cache_pages` bounds the memory: a page of a large tree takes
-    1 to 3 kB, and as many rows are kept.
+    0.4 to 6 kB, and as many rows are kept.
     """
 
     def __init__(self, kv: KV, root: bytes = ZERO_HASH, cache_pages: int = DEFAULT_CACHE_PAGES) -> None:
