@@ -65,6 +65,13 @@ class Checked:
 
 def run(options: Options, say: Say) -> Measured:
     """Raises NetworkError or ClientError."""
+    with loaded(options, say) as (_, measured):
+        return measured
+
+
+@contextmanager
+def loaded(options: Options, say: Say) -> Iterator[tuple[Network, Measured]]:
+    """The network after its load, still running, and the figures. Raises as `run` does."""
     price_us = verify_us()
     say(f"a signature check takes {price_us:.1f} us here")
     with tempfile.TemporaryDirectory(prefix="gridbft-bench-") as name:
@@ -79,7 +86,7 @@ def run(options: Options, say: Say) -> Measured:
         with _running(network):
             asyncio.run(wait_ready(network, patience_s=READY_S))
             say("running")
-            return _measure(options, network, folder, price_us, kept, say)
+            yield network, _measure(options, network, folder, price_us, kept, say)
 
 
 def _write_load(options: Options, network: Network, folder: Path, price_us: float, say: Say) -> list[Lane]:
