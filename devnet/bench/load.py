@@ -31,7 +31,6 @@ SPEC, SIGNED, RESULT = "load.spec", "load.signed", "load.result"
 FINISH_S = 60.0  # after the last one was sent
 BATCH, WINDOW = 256, 16
 BATCH_OF_READINGS = 8  # transactions of 123 kB in a message
-KILL_AFTER = 0.1  # of the run's seconds
 
 Lane = list[tuple[int, bytes, bytes]]
 
@@ -157,7 +156,7 @@ async def main(folder: Path) -> None:
     before, own_before = await sample(addresses, pids), cpu_us(os.getpid())
     killing: asyncio.Task[None] | None = None
     if spec["kill_pid"] is not None:
-        killing = asyncio.create_task(kill_later(spec["kill_pid"], KILL_AFTER * options.seconds))
+        killing = asyncio.create_task(kill_later(spec["kill_pid"], options.kill_after * options.seconds))
     await load.run()
     after, own_after = await sample(addresses, pids), cpu_us(os.getpid())
     if killing is not None:

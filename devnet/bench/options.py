@@ -18,7 +18,7 @@ class Options:
 
     `orders_per_tx` is how many orders a transaction has, each for another slot.
 
-    `kill` names a node that gets SIGKILL once a tenth of `seconds` is over.
+    `kill` names a node that gets SIGKILL once the share `kill_after` of `seconds` is over.
     """
 
     nodes: int
@@ -30,6 +30,7 @@ class Options:
     window: int
     readings: int | None = None
     orders_per_tx: int = 1
+    kill_after: float = 0.1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
