@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from devnet.bench.orders import ORDERS_PER_PRODUCT, window
 from devnet.bench.readings import batch_of, counted
 from devnet.bench.town import METER_RATING_W, genesis_calls
 from devnet.bench.workload import lanes, plan, sign
+from devnet.bench_sync import live_tps
 from gridbft.readings import PAGES_AT_ONCE
 from gridbft.records import EventRecord
 from node import stages
@@ -225,6 +227,14 @@ def test_throughput_counts_what_was_final_and_did_not_fail() -> None:
     assert found["tps"] == 1.0
     assert found["signature_bound_tps"] == 10_000
     assert found["disk_bytes_per_tx"] == round(4_000 / 101)
+
+
+def test_the_live_rate_is_that_of_the_time_in_which_all_nodes_ran() -> None:
+    halved = replace(OPTIONS, seconds=10.0, kill_after=0.5)
+    final = {place: 20.0 + place / 10 for place in range(200)}  # ten a second, long after the kill too
+    assert live_tps(measured({"begun": 20.0, "final": final}, options=halved)) == pytest.approx(10.0)
+    late = dict.fromkeys(range(200), 26.0)
+    assert live_tps(measured({"begun": 20.0, "final": late}, options=halved)) == 0.0
 
 
 def test_what_was_neither_final_nor_refused_is_lost() -> None:
