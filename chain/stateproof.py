@@ -14,6 +14,7 @@ as presence: the page on the key's way holds its record, or the key is not in th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -62,32 +63,48 @@ def page_hash(records: bytes) -> bytes:
     return sha256(PAGE_TAG + records).digest() if records else ZERO_HASH
 
 
-def verify_present(root: bytes, key: bytes, value: bytes, proof: StateProof) -> bool:
-    """Whether `proof` shows that `key` has exactly `value` under `root`. Never raises on what a stranger can send."""
-    record = sha256(key).digest() + value_field(value)
-    found = _records_below(root, key, proof)
-    return found is not None and record in found
+@dataclass(frozen=True, slots=True)
+class ProvedPage:
+    """What a root says of all keys whose way begins with `way`: `fields` holds those that are there, by their hashes."""
+
+    way: bytes
+    fields: Mapping[bytes, bytes]
+
+    def shows(self, key: bytes, value: bytes | None) -> bool:
+        """Whether `key` has exactly `value`; None: that it is absent."""
+        key_hash = sha256(key).digest()
+        if not nibbles(key_hash).startswith(self.way):
+            return False  # a page that cannot stand on this key's way says nothing about the key
+        return self.fields.get(key_hash) == (None if value is None else value_field(value))
 
 
-def verify_absent(root: bytes, key: bytes, proof: StateProof) -> bool:
-    """Whether `proof` shows that `key` is not in the state under `root`. Never raises on what a stranger can send."""
-    key_hash = sha256(key).digest()
-    found = _records_below(root, key, proof)
-    return found is not None and all(record[:HASH_BYTES] != key_hash for record in found)
-
-
-def _records_below(root: bytes, key: bytes, proof: StateProof) -> list[bytes] | None:
-    """The records of the page on the key's way under `root`; None where the proof does not show them."""
+def proved_page(root: bytes, key: bytes, proof: StateProof) -> ProvedPage | None:
+    """The page on the key's way under `root`; None where `proof` does not show it. Never raises on what a stranger can send."""
     way, depth = nibbles(sha256(key).digest()), len(proof.siblings)
     if depth > MAX_DEPTH or any(len(row) != SIBLINGS_BYTES for row in proof.siblings):
         return None
     if len(proof.records) % RECORD_BYTES or len(proof.records) > PAGE_RECORDS * RECORD_BYTES:
         return None
-    records = [proof.records[at : at + RECORD_BYTES] for at in range(0, len(proof.records), RECORD_BYTES)]
-    if any(nibbles(record[:HASH_BYTES])[:depth] != way[:depth] for record in records):
-        return None  # a page that cannot stand on this key's way says nothing about the key
     node = page_hash(proof.records)
     for level in range(depth - 1, -1, -1):
         row, cut = proof.siblings[level], way[level] * HASH_BYTES
         node = sha256(INNER_TAG + row[:cut] + node + row[cut:]).digest()
-    return records if node == root else None
+    if node != root:
+        return None
+    records = [proof.records[at : at + RECORD_BYTES] for at in range(0, len(proof.records), RECORD_BYTES)]
+    fields = {record[:HASH_BYTES]: record[HASH_BYTES:] for record in records}
+    if not all(nibbles(key_hash).startswith(way[:depth]) for key_hash in fields):
+        return None  # nor does one that no tree has
+    return ProvedPage(way[:depth], fields)
+
+
+def verify_present(root: bytes, key: bytes, value: bytes, proof: StateProof) -> bool:
+    """Whether `proof` shows that `key` has exactly `value` under `root`. Never raises on what a stranger can send."""
+    page = proved_page(root, key, proof)
+    return page is not None and page.shows(key, value)
+
+
+def verify_absent(root: bytes, key: bytes, proof: StateProof) -> bool:
+    """Whether `proof` shows that `key` is not in the state under `root`. Never raises on what a stranger can send."""
+    page = proved_page(root, key, proof)
+    return page is not None and page.shows(key, None)

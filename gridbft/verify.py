@@ -7,7 +7,7 @@ does not follow; what it returns has been proved.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,18 +219,22 @@ def verify_header_commit(header_bytes: bytes, commit_bytes: bytes, trust: Trust,
         raise VerificationError("BAD_COMMIT", f"{fault.code}: {fault.detail}")
 
 
-def verify_reads(reads: Iterable[client_wire.ReadProof], state_root: bytes) -> dict[bytes, bytes | None]:
+def verify_reads(
+    reads: Iterable[client_wire.ReadProof], proofs: Sequence[wire.StateProof], state_root: bytes
+) -> dict[bytes, bytes | None]:
     """The proved values of the keys that a view read; None for a key that is proved to be absent."""
     proved: dict[bytes, bytes | None] = {}
+    pages: dict[int, stateproof.ProvedPage | None] = {}
     for read in reads:
-        proof = stateproof.StateProof(tuple(read.proof.siblings), read.proof.records)
-        if read.present:
-            right = stateproof.verify_present(state_root, read.key, read.value, proof)
-        else:
-            right = not read.value and stateproof.verify_absent(state_root, read.key, proof)
-        if not right:
+        if read.proof not in pages:
+            if read.proof >= len(proofs):
+                raise VerificationError("BAD_STATE_PROOF", f"key {read.key!r} comes without a proof")
+            way = proofs[read.proof]
+            proof = stateproof.StateProof(tuple(way.siblings), way.records)
+            pages[read.proof] = stateproof.proved_page(state_root, read.key, proof)
+        page, value = pages[read.proof], read.value if read.present else None
+        if page is None or not page.shows(read.key, value) or (read.value and not read.present):
             raise VerificationError("BAD_STATE_PROOF", f"key {read.key!r} is not so under the committed state root")
-        value = read.value if read.present else None
         if read.key in proved:
             raise VerificationError("BAD_STATE_PROOF", f"key {read.key!r} is proved twice")
         proved[read.key] = value
@@ -272,7 +276,7 @@ def verify_view(
     header = verify_header(response.header, response.commit, trust)
     if response.height != header.height - 1:
         raise VerificationError("WRONG_HEIGHT", f"answer for {response.height}, header of {header.height}")
-    state = ProvedState(verify_reads(response.reads, header.state_root))
+    state = ProvedState(verify_reads(response.reads, response.proofs, header.state_root))
     call = Call(contract, view, args, sender, header.height, header.time_ms, read_only=True)
     try:
         outcome = runtime.execute(call, state, VIEW_GAS_LIMIT)

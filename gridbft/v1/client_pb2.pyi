@@ -230,17 +230,17 @@ class ReadProof(_message.Message):
     key: _builtins.bytes
     present: _builtins.bool
     value: _builtins.bytes
-    @_builtins.property
-    def proof(self) -> _chain_pb2.StateProof: ...
+    proof: _builtins.int
+    """which of the answer's proofs shows it"""
     def __init__(
         self,
         *,
         key: _builtins.bytes = ...,
         present: _builtins.bool = ...,
         value: _builtins.bytes = ...,
-        proof: _chain_pb2.StateProof | None = ...,
+        proof: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "present", b"present", "proof", b"proof", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -261,6 +261,7 @@ class QueryResponse(_message.Message):
     READS_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
+    PROOFS_FIELD_NUMBER: _builtins.int
     ok: _builtins.bool
     code: _builtins.str
     message: _builtins.str
@@ -275,6 +276,10 @@ class QueryResponse(_message.Message):
     def reads(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadProof]:
         """With `prove`: every key that the view read, under the state_root of `header` (height + 1), which `commit` decides."""
 
+    @_builtins.property
+    def proofs(self) -> _containers.RepeatedCompositeFieldContainer[_chain_pb2.StateProof]:
+        """each for all reads whose way ends in its page"""
+
     def __init__(
         self,
         *,
@@ -287,10 +292,11 @@ class QueryResponse(_message.Message):
         reads: _abc.Iterable[Global___ReadProof] | None = ...,
         header: _builtins.bytes = ...,
         commit: _builtins.bytes = ...,
+        proofs: _abc.Iterable[_chain_pb2.StateProof] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "commit", b"commit", "gas_used", b"gas_used", "header", b"header", "height", b"height", "message", b"message", "ok", b"ok", "reads", b"reads", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "commit", b"commit", "gas_used", b"gas_used", "header", b"header", "height", b"height", "message", b"message", "ok", b"ok", "proofs", b"proofs", "reads", b"reads", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

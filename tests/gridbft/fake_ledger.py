@@ -17,6 +17,7 @@ from chain import merkle
 from chain.block import Header, make_block
 from chain.executor import execute_block, execute_calls, next_nonce
 from chain.hashes import ZERO_HASH, address
+from chain.ledger import ProvedQuery, ProvedRead
 from chain.memory import MemoryKV
 from chain.mempool import Mempool
 from chain.refusal import Code, Refusal
@@ -42,6 +43,7 @@ from gridbft.v1 import chain_pb2 as chain_wire
 from gridbft.v1 import client_pb2 as wire
 from gridbft.v1.client_pb2_grpc import add_LedgerServiceServicer_to_server
 from gridbft.verify import Trust, validators_hash, verify_signature
+from node.answers import proved, queried
 from tests.gridbft.fake_bank import ABI, BankRuntime
 from tests.gridbft.unserved import Unserved
 
@@ -175,16 +177,13 @@ class FakeLedger:
             call_height, time_ms = (self.height, last.time_ms) if request.prove else (height, at.time_ms)
             call = Call(request.contract, request.view, request.args, request.sender, call_height, time_ms, True)
             outcome: Outcome = self.runtime.execute(call, view, 10**9)
-            response = wire.QueryResponse(
-                ok=outcome.ok, code=outcome.code, result=outcome.result, height=height, gas_used=outcome.gas_used
-            )
             if request.prove:
                 for record in [v for k, v in view.reads.items() if k.startswith(b"$code/") and v is not None]:
                     view.get(source_key(decode(record)[1]))  # a warm runtime does not read what it has compiled
                 tree = tree_of(at.state)
-                response.reads.extend(read_proof(tree, key, value) for key, value in view.reads.items())
-                response.header, response.commit = last.header_bytes, last.commit
-            return response
+                reads = tuple(ProvedRead(key, value, tree.prove(key)) for key, value in view.reads.items())
+                return proved(ProvedQuery(outcome, height, reads, last.header_bytes, last.commit))
+            return queried(outcome, height)
 
     def receipt(self, tx_id: bytes, prove: bool) -> wire.GetReceiptResponse | None:
         with self.changed:
@@ -214,16 +213,6 @@ def tree_of(state: dict[bytes, bytes]) -> StateTree:
     kv.write(change.puts, change.deletes)
     tree.adopt(change)
     return tree
-
-
-def read_proof(tree: StateTree, key: bytes, value: bytes | None) -> wire.ReadProof:
-    proof = tree.prove(key)
-    return wire.ReadProof(
-        key=key,
-        present=value is not None,
-        value=value or b"",
-        proof=chain_wire.StateProof(siblings=proof.siblings, records=proof.records),
-    )
 
 
 Tamper = Callable[[Any], Any]

@@ -1,21 +1,25 @@
 """What a light client believes: only what more than two thirds of the trusted power signed."""
 
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.block import block_id_of, decode_header
-from chain.stateproof import PAGE_RECORDS
+from chain.ledger import ProvedQuery, ProvedRead
+from chain.stateproof import PAGE_RECORDS, nibbles
 from chain.tx import TxCall
+from contracts.runtime.api import Outcome
 from contracts.runtime.codec import encode
 from gridbft.errors import VerificationError
 from gridbft.v1 import client_pb2 as wire
-from gridbft.verify import Trust, verify_header, verify_receipt, verify_view
+from gridbft.verify import Trust, verify_header, verify_reads, verify_receipt, verify_view
 from gridbft.wallet import Wallet
+from node.answers import proved
 from tests.gridbft.fake_bank import NAME, BankRuntime
-from tests.gridbft.fake_ledger import CHAIN_ID, FakeLedger
+from tests.gridbft.fake_ledger import CHAIN_ID, FakeLedger, tree_of
 
 ALICE = Wallet.from_seed(bytes(32), "alice")
 ACCOUNTS = [ALICE.address, "bob", "nobody"]
@@ -74,11 +78,11 @@ def _set_value(a: wire.QueryResponse, flip: Callable[[bytes], bytes]) -> None:
 
 
 def _set_sibling(a: wire.QueryResponse, flip: Callable[[bytes], bytes]) -> None:
-    a.reads[0].proof.siblings[0] = flip(a.reads[0].proof.siblings[0])
+    a.proofs[0].siblings[0] = flip(a.proofs[0].siblings[0])
 
 
 def _set_records(a: wire.QueryResponse, flip: Callable[[bytes], bytes]) -> None:
-    a.reads[1].proof.records = flip(a.reads[1].proof.records)
+    a.proofs[1].records = flip(a.proofs[1].records)
 
 
 BYTE_CLASSES = [
@@ -125,6 +129,15 @@ def _doubled_read(a: wire.QueryResponse) -> None:
     a.reads.add().CopyFrom(a.reads[0])
 
 
+def _missing_proof(a: wire.QueryResponse) -> None:
+    a.reads[0].proof = len(a.proofs)
+
+
+def _another_keys_proof(a: wire.QueryResponse) -> None:
+    here = a.reads[0].proof
+    a.reads[0].proof = next(other for other in range(len(a.proofs)) if other != here)
+
+
 def _other_height(a: wire.QueryResponse) -> None:
     a.height -= 1
 
@@ -146,8 +159,17 @@ def _no_commit(a: wire.QueryResponse) -> None:
     a.commit = b""
 
 
-LIES = [_drop_read, _hide_value, _invent_value, _value_of_the_absent, _doubled_read, _other_height, _denied]
-LIES += [_other_header, _too_few_signers, _no_commit]
+LIES = [
+    _drop_read,
+    _hide_value,
+    _invent_value,
+    _value_of_the_absent,
+    _doubled_read,
+    _missing_proof,
+    _other_height,
+    _denied,
+]
+LIES += [_another_keys_proof, _other_header, _too_few_signers, _no_commit]
 
 
 @pytest.mark.parametrize("lie", LIES, ids=lambda f: f.__name__[1:])
@@ -156,6 +178,19 @@ def test_a_lie_is_refused(lie: Callable[[wire.QueryResponse], None]) -> None:
     lie(answer)
     with pytest.raises(VerificationError):
         checked(answer)
+
+
+def test_keys_of_one_page_share_its_proof_and_empty_slots_that_look_alike_do_not() -> None:
+    """All present keys begin with one nibble, so that the root has empty slots side by side."""
+    keys = [key for key in (b"key %d" % n for n in range(3_000)) if nibbles(sha256(key).digest())[0] == 7]
+    state = dict.fromkeys(keys[: 2 * PAGE_RECORDS], b"value")
+    asked = [*keys[:50], *(b"absent %d" % n for n in range(200))]
+    tree = tree_of(state)
+    reads = tuple(ProvedRead(key, state.get(key), tree.prove(key)) for key in asked)
+    answer = proved(ProvedQuery(Outcome(True, "", 0), 1, reads, b"", b""))
+    assert verify_reads(answer.reads, answer.proofs, tree.root) == {key: state.get(key) for key in asked}
+    pages = {nibbles(sha256(read.key).digest())[: len(read.proof.siblings)] for read in reads}
+    assert len(answer.proofs) == len(pages) < 40
 
 
 def test_three_of_four_signers_are_enough() -> None:

@@ -169,7 +169,8 @@ def test_receipts_and_queries_come_with_proofs_that_a_light_client_can_check(tmp
             assert header.height == answer.height + 1
             assert answer.reads
             for read in answer.reads:
-                state_proof = StateProof(tuple(read.proof.siblings), read.proof.records)
+                way = answer.proofs[read.proof]
+                state_proof = StateProof(tuple(way.siblings), way.records)
                 if read.present:
                     assert verify_present(header.state_root, read.key, read.value, state_proof)
                 else:
