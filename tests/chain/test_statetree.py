@@ -263,6 +263,35 @@ def test_a_subtree_has_a_row_as_long_as_it_has_more_keys_than_a_page_holds() -> 
     assert len(kv) == PAGE_RECORDS
 
 
+def test_a_row_folds_while_the_one_above_it_stands() -> None:
+    kv = MemoryKV()
+    tree = StateTree(kv)
+    model = dict.fromkeys(CROWD, b"v") | {b"%d" % i: b"v" for i in range(2 * PAGE_RECORDS)}
+    commit(tree, kv, model)
+    gone: Writes = dict.fromkeys(CROWD[:-1])
+    commit(tree, kv, gone)
+    left = applied(model, gone)
+    built = MemoryKV()
+    commit(StateTree(built), built, left)
+    assert list(kv.scan(b"", b"\xff")) == list(built.scan(b"", b"\xff"))
+    assert all(proves(tree.root, tree.prove(key), left, key) for key in CROWD)
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_page_that_is_gone_is_not_read_again(grows: bool) -> None:
+    """Where a row stood is a page now, or the other way round: reading looks first where it found the last key."""
+    few, many = {CROWD[0]: b"old"}, dict.fromkeys(CROWD, b"old")
+    kv = MemoryKV()
+    tree = StateTree(kv)
+    commit(tree, kv, few if grows else many)
+    assert tree.get(CROWD[0]) == b"old"
+    commit(tree, kv, {**(dict.fromkeys(CROWD, b"new") if grows else dict.fromkeys(CROWD)), CROWD[0]: b"new"})
+    assert tree.get(CROWD[0]) == b"new"
+    assert tree.get(CROWD[1]) == (b"new" if grows else None)
+    commit(tree, kv, {CROWD[0]: b"newer"})
+    assert tree.get(CROWD[0]) == b"newer"
+
+
 def test_a_value_that_reads_like_another_keys_hash_is_not_taken_for_it() -> None:
     """The record of `a` holds SHA-256(b), as its value or as its value's hash: nothing may find the key `b` there."""
     long = b"a longer key than those whose value stands in its record"
