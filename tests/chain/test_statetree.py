@@ -203,8 +203,9 @@ def test_writing_what_stands_already_writes_nothing() -> None:
     model = {b"key %d" % i: b"v" for i in range(2 * PAGE_RECORDS)}
     commit(tree, kv, model)
     absent: Writes = dict.fromkeys([b"never %d" % i for i in range(60)])
-    change = tree.plan({**model, **absent})
-    assert change == TreeChange(tree.root, tree.root)
+    assert tree.plan({**model, **absent}) == TreeChange(tree.root, tree.root)
+    small = tree_of({b"key": b"v"})  # one page, and more writes than a page holds
+    assert small.plan({b"key": b"v", **dict.fromkeys(model)}) == TreeChange(small.root, small.root)
 
 
 def test_one_changed_key_costs_its_record_and_the_rows_above_it() -> None:

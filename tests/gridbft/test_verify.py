@@ -138,6 +138,11 @@ def _another_keys_proof(a: wire.QueryResponse) -> None:
     a.reads[0].proof = next(other for other in range(len(a.proofs)) if other != here)
 
 
+def _absent_from_another_page(a: wire.QueryResponse) -> None:
+    hidden = next(read for read in a.reads if read.present and read.proof != a.reads[0].proof)
+    hidden.present, hidden.value, hidden.proof = False, b"", a.reads[0].proof
+
+
 def _other_height(a: wire.QueryResponse) -> None:
     a.height -= 1
 
@@ -169,7 +174,7 @@ LIES = [
     _other_height,
     _denied,
 ]
-LIES += [_another_keys_proof, _other_header, _too_few_signers, _no_commit]
+LIES += [_another_keys_proof, _absent_from_another_page, _other_header, _too_few_signers, _no_commit]
 
 
 @pytest.mark.parametrize("lie", LIES, ids=lambda f: f.__name__[1:])
