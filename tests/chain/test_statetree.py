@@ -21,6 +21,7 @@ from chain.stateproof import (
     StateProof,
     nibbles,
     page_hash,
+    proved_page,
     value_field,
     verify_absent,
     verify_present,
@@ -404,6 +405,10 @@ def test_a_proof_says_nothing_false_of_any_key(key: bytes, other: bytes) -> None
     assert verify_present(ROOT, key, MODEL.get(key, b""), proof) is (same_page and key in MODEL)
     assert verify_absent(ROOT, key, proof) is (same_page and key not in MODEL)
     assert not verify_present(ROOT, key, b"another value", proof)
+    page = proved_page(ROOT, other, proof)
+    assert page is not None
+    assert page.shows(key, MODEL.get(key, b"")) is (same_page and key in MODEL)
+    assert page.shows(key, None) is (same_page and key not in MODEL)
 
 
 @given(ALL_KEYS, st.data())
