@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from chain.block import Block
+from chain.genesis import load_genesis
 from chain.ledger import Ledger
 from chain.leveldb import LevelKV
 from chain.refusal import Refusal
@@ -53,7 +54,8 @@ def fill(network: Network, blocks: int) -> None:
     loaded = load_home(network.nodes[0].home)
     me = ValidatorId(loaded.wallet.address_bytes)
     kv = Unsynced(loaded.home.db)
-    ledger = Ledger(kv, MeteredRuntime(ed25519.verify), loaded.genesis, ed25519.verify)
+    genesis = load_genesis(loaded.home.genesis.read_text())  # whole: the chain begins here
+    ledger = Ledger(kv, MeteredRuntime(ed25519.verify), genesis, ed25519.verify)
     signer = FileSigner.open(network.chain_id, loaded.wallet.sign, loaded.home.guard, has_chain=False)
     try:
         for number in range(blocks):

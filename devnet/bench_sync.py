@@ -110,9 +110,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How fast a node that was away takes in what it missed.")
     parser.add_argument("--seconds", type=float, default=30.0)
     given = parser.parse_args()
-    options = Options(
-        NODES, given.seconds, "transfer", DEFAULT_ACCOUNTS["transfer"], None, "dso-2", WINDOWS["transfer"]
-    )
+    accounts, window = DEFAULT_ACCOUNTS["transfer"], WINDOWS["transfer"]
+    options = Options(NODES, given.seconds, "transfer", accounts, None, "dso-2", window, kill_after=KILL_AFTER)
     try:
         print(json.dumps(run(options)))
     except (NetworkError, ClientError) as error:

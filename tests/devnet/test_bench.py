@@ -26,9 +26,12 @@ from devnet.bench.gauges import cpu_us, folder_bytes, percentile, rss_mb
 from devnet.bench.options import WORKLOADS, Options, Workload
 from devnet.bench.orders import ORDERS_PER_PRODUCT, window
 from devnet.bench.readings import batch_of, counted
+from devnet.bench.run import free_ports
 from devnet.bench.town import METER_RATING_W, genesis_calls
 from devnet.bench.workload import lanes, plan, sign
-from devnet.bench_sync import live_tps
+from devnet.bench_restart import ACCOUNTS, fill
+from devnet.bench_sync import height_of, live_tps
+from devnet.network import create_network
 from gridbft.readings import PAGES_AT_ONCE
 from gridbft.records import EventRecord
 from node import stages
@@ -248,6 +251,12 @@ def test_other_is_what_the_stages_leave_of_the_whole_of_the_nodes_that_lived() -
     result = {"cpu": [spent, killed, spent], "final": {0: 1.0, 1: 1.0}, "due": {0: 0.0, 1: 0.0}}
     found = figures(measured(result, alive=(0, 2)))["cpu_us_per_tx"]
     assert found == {**dict.fromkeys(STAGES, 50.0), "other": (1_000 - 100 * len(STAGES)) / 2}
+
+
+def test_a_home_that_is_filled_for_a_restart_stands_at_the_last_block(tmp_path: Path) -> None:
+    network = create_network(tmp_path / "net", 1, free_ports(1), genesis_calls("transfer", ACCOUNTS))
+    fill(network, 3)
+    assert height_of(network.nodes[0]) == 3
 
 
 # --- the whole ------------------------------------------------------------------------------------------------------
