@@ -1,8 +1,8 @@
 """Snapshots of the state after a block, in chunks; what proves one, and how a new node begins from it.
 
-The entries of the state, in the order of their keys' hashes, are one stream of bytes (key length, key, value length, value) that is cut into
-chunks. An offer says nothing that must be believed: its headers and commit are checked against the genesis, and what
-the chunks hold must have exactly the root that the decided header names.
+The entries of the state, in the order of their keys' hashes, are one stream of bytes (key length, key, value length, value)
+that is cut into chunks. An offer says nothing that must be believed: its headers and commit are checked against the
+genesis, and what the chunks hold must have exactly the root that the decided header names.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from chain.genesis import Genesis
 from chain.hashes import HASH_BYTES, digest
 from chain.kv import KV
 from chain.overlay import Writes
+from chain.staterecord import LONGEST_KEY
 from chain.statetree import StateTree
 from chain.store import (
     COMMIT,
@@ -159,7 +160,7 @@ def _commit_in(store: BlockStore, height: int) -> bytes | None:
 
 
 def chunks_of(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    """State entries in that order as chunks of CHUNK_BYTES each, the last one perhaps shorter."""
+    """Entries, in the order in which they come, as chunks of CHUNK_BYTES each, the last one perhaps shorter."""
     buffer = bytearray()
     for pair in entries:
         for part in pair:
@@ -275,6 +276,8 @@ def _write_state(kv: KV, entries: Iterator[tuple[bytes, bytes]]) -> bytes:
     """Batch by batch, so that a large state needs little memory; the root of all of it."""
     tree = StateTree(kv)
     while batch := list(islice(entries, ENTRIES_PER_BATCH)):
+        if any(len(key) > LONGEST_KEY for key, _ in batch):
+            raise SnapshotError(f"the snapshot has a key of more than {LONGEST_KEY} bytes, as no state can")
         writes: Writes = dict(batch)
         change = tree.plan(writes)
         kv.write(change.puts, change.deletes)

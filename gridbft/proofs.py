@@ -7,8 +7,8 @@
 kind "event", claim [receipt, event, index, size, path]: the event with number `event` of an encoded Receipt, which is
 leaf `index` of `size` under the receipt root of the last step's header (RFC 6962 audit path, from the leaf upwards).
 
-kind "state", claim [key, value, siblings, records]: what a key of the state has under the state
-root of the last step's header; value nil says that it has none. The proof's shape is that of gridbft.v1.StateProof.
+kind "state", claim [key, value, siblings, records]: what a key of the state has under the state root of the last step's
+header; value nil says that it has none. The proof's shape is that of gridbft.v1.StateProof.
 
 steps [[header, commit, validators], ...]: the headers that a light client believes one after the other, from the
 genesis on (see gridbft.light). `validators`, encoded as a header's validators_hash covers them, is empty where the

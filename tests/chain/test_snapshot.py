@@ -25,6 +25,7 @@ from chain.snapshot import (
     offer_fault,
     restore,
 )
+from chain.staterecord import LONGEST_KEY
 from chain.store import HEAD, RESTORING
 from chain.system import VALIDATORS
 from chain.wire import decode_commit, encode_commit
@@ -227,6 +228,7 @@ def test_a_changed_left_out_or_further_entry_restores_nothing() -> None:
         [*entries[:7], (key, value + b"!"), *entries[8:]],
         entries[:-1],
         sorted([*entries, (b"\xff" * 9, b"more")], key=lambda pair: digest(pair[0])),
+        sorted([*entries, (bytes(LONGEST_KEY + 1), b"more")], key=lambda pair: digest(pair[0])),
         [*entries[:7], entries[8], entries[7], *entries[9:]],
     ):
         lying = list(chunks_of(wrong))
