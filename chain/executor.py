@@ -18,11 +18,11 @@ GENESIS_SENDER = "genesis"
 
 
 def nonce_key(sender: str) -> bytes:
-    return NONCE_PREFIX + bytes.fromhex(sender)
+    return NONCE_PREFIX + sender.encode()
 
 
 def next_nonce(view: StateView, sender: str) -> int:
-    stored = view.get(NONCE_PREFIX + bytes.fromhex(sender))
+    stored = view.get(nonce_key(sender))
     return 0 if stored is None else int.from_bytes(stored, "big")
 
 
@@ -79,13 +79,12 @@ def execute_block(runtime: Runtime, view: StateView, txs: Sequence[Tx], height: 
     state = Overlay(view)
     writes = state.writes
     receipts: list[bytes] = []
-    from_hex = bytes.fromhex
     for index, tx in enumerate(txs):
         sender = tx.sender
         ok, code, gas_used, results, events, written, failed_call = execute_calls(
             runtime, state, tx.calls, sender, height, time_ms, tx.gas_limit
         )
         writes.update(written)
-        writes[NONCE_PREFIX + from_hex(sender)] = (tx.nonce + 1).to_bytes(8, "big")
+        writes[nonce_key(sender)] = (tx.nonce + 1).to_bytes(8, "big")
         receipts.append(encoded_receipt(tx.id, height, index, ok, code, gas_used, results, events, failed_call))
     return BlockOutcome(writes, receipts)

@@ -1,6 +1,6 @@
 """Snapshots of the state after a block, in chunks; what proves one, and how a new node begins from it.
 
-The entries of the state, in the order of their keys' hashes, are one stream of bytes (key length, key, value length, value)
+The entries of the state, in the order of their keys' places, are one stream of bytes (key length, key, value length, value)
 that is cut into chunks. An offer says nothing that must be believed: its headers and commit are checked against the
 genesis, and what the chunks hold must have exactly the root that the decided header names.
 """
@@ -18,6 +18,7 @@ from chain.genesis import Genesis
 from chain.hashes import HASH_BYTES, digest
 from chain.kv import KV
 from chain.overlay import Writes
+from chain.stateproof import place_of
 from chain.staterecord import LONGEST_KEY
 from chain.statetree import StateTree
 from chain.store import (
@@ -173,7 +174,7 @@ def chunks_of(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
-def entries_in(chunks: Iterable[bytes], place: Callable[[bytes], bytes] = digest) -> Iterator[tuple[bytes, bytes]]:
+def entries_in(chunks: Iterable[bytes], place: Callable[[bytes], bytes] = place_of) -> Iterator[tuple[bytes, bytes]]:
     """The inverse of chunks_of. Raises SnapshotError for a stream that is cut short, or whose keys' places do not ascend."""
     reader = _Stream(chunks)
     before: bytes | None = None

@@ -1,8 +1,9 @@
 """What a proof about one key of the state says, and how a stranger checks it. Needs no store: light clients use it.
 
-A key's record is SHA-256(key) and 33 bytes for its value: a value of up to 32 bytes stands there itself, its length before
-it and zeros after it, a longer one as 0xff || SHA-256(value). The state is a tree over the nibbles of SHA-256(key), and the
-hash of the subtree of all keys that share their first nibbles is,
+A key has a place of 32 bytes: the first 3 of the CRC-32 of its last 40 bytes, then the last 29 of SHA-256(key). Its record
+is its place and 33 bytes for its value: a value of up to 32 bytes stands there itself, its length before it and zeros after
+it, a longer one as 0xff || SHA-256(value). The state is a tree over the nibbles of the places, and the hash of the subtree
+of all places that share their first nibbles is,
 
     of none                      32 zero bytes
     of up to PAGE_RECORDS keys   H(0x00 || their records in ascending order): a page
@@ -10,25 +11,38 @@ hash of the subtree of all keys that share their first nibbles is,
 
 so that the root is a function of the pairs alone. A page holds every key that shares its way, hence absence is as provable
 as presence: the page on the key's way holds its record, or the key is not in the state.
+
+An address has 40 characters, so the keys that end in it (an account's money, its next nonce, what it holds) are neighbours,
+and a transaction that changes them changes one page. The CRC only says who lies beside whom, and it does not matter that
+anybody can aim it: many keys with the same one part by their SHA-256 behind it, six levels down. That no two keys have the
+same place rests on the 232 bits of SHA-256.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
+from zlib import crc32
 
 from chain.hashes import HASH_BYTES, ZERO_HASH
 
 FANOUT = 16
-MAX_DEPTH = 2 * HASH_BYTES  # nibbles of a key hash
+PLACE_BYTES = 32
+MAX_DEPTH = 2 * PLACE_BYTES  # in nibbles
 SHORT_VALUE_BYTES = 32
-RECORD_BYTES = HASH_BYTES + 1 + SHORT_VALUE_BYTES
+RECORD_BYTES = PLACE_BYTES + 1 + SHORT_VALUE_BYTES
 PAGE_RECORDS = 96
 """Fewer make more inner nodes, each of which costs a changed key 513 hashed bytes; more make longer pages and proofs."""
 SIBLINGS_BYTES = (FANOUT - 1) * HASH_BYTES
 PAGE_TAG, INNER_TAG = b"\x00", b"\x01"
 LONG_VALUE_TAG = b"\xff"
+
+_NEIGHBOURS_END_BYTES = 40  # an address
+_NEIGHBOURHOOD_BYTES = 3
+_PLACES_KEPT = 32_768  # a key is looked for when its transaction comes in, when it is executed, and when it changes
+_KEPT_KEY_BYTES = 128  # strangers may ask for longer ones
 
 _LENGTHS = [bytes((length,)) for length in range(SHORT_VALUE_BYTES + 1)]
 _NIBBLES = bytes.maketrans(b"0123456789abcdef", bytes(range(FANOUT)))
@@ -46,9 +60,22 @@ class StateProof:
     records: bytes = b""
 
 
-def nibbles(key_hash: bytes) -> bytes:
-    """A key's way through the tree: one byte, 0 to 15, for each level."""
-    return key_hash.hex().encode().translate(_NIBBLES)
+def place_of(key: bytes) -> bytes:
+    """Where a key stands in the state: 32 bytes."""
+    return _kept_place(key) if len(key) <= _KEPT_KEY_BYTES else _place(key)
+
+
+def _place(key: bytes) -> bytes:
+    neighbourhood = crc32(key[-_NEIGHBOURS_END_BYTES:]).to_bytes(4, "big")[:_NEIGHBOURHOOD_BYTES]
+    return neighbourhood + sha256(key).digest()[_NEIGHBOURHOOD_BYTES:]
+
+
+_kept_place = lru_cache(_PLACES_KEPT)(_place)
+
+
+def nibbles(place: bytes) -> bytes:
+    """A place's way through the tree: one byte, 0 to 15, for each level."""
+    return place.hex().encode().translate(_NIBBLES)
 
 
 def value_field(value: bytes) -> bytes:
@@ -65,22 +92,22 @@ def page_hash(records: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ProvedPage:
-    """What a root says of all keys whose way begins with `way`: `fields` holds those that are there, by their hashes."""
+    """What a root says of all keys whose way begins with `way`: `fields` holds those that are there, by their places."""
 
     way: bytes
     fields: Mapping[bytes, bytes]
 
     def shows(self, key: bytes, value: bytes | None) -> bool:
         """Whether `key` has exactly `value`; None: that it is absent."""
-        key_hash = sha256(key).digest()
-        if not nibbles(key_hash).startswith(self.way):
+        place = place_of(key)
+        if not nibbles(place).startswith(self.way):
             return False  # a page that cannot stand on this key's way says nothing about the key
-        return self.fields.get(key_hash) == (None if value is None else value_field(value))
+        return self.fields.get(place) == (None if value is None else value_field(value))
 
 
 def proved_page(root: bytes, key: bytes, proof: StateProof) -> ProvedPage | None:
     """The page on the key's way under `root`; None where `proof` does not show it. Never raises on what a stranger can send."""
-    way, depth = nibbles(sha256(key).digest()), len(proof.siblings)
+    way, depth = nibbles(place_of(key)), len(proof.siblings)
     if depth > MAX_DEPTH or any(len(row) != SIBLINGS_BYTES for row in proof.siblings):
         return None
     if len(proof.records) % RECORD_BYTES or len(proof.records) > PAGE_RECORDS * RECORD_BYTES:
@@ -92,8 +119,8 @@ def proved_page(root: bytes, key: bytes, proof: StateProof) -> ProvedPage | None
     if node != root:
         return None
     records = [proof.records[at : at + RECORD_BYTES] for at in range(0, len(proof.records), RECORD_BYTES)]
-    fields = {record[:HASH_BYTES]: record[HASH_BYTES:] for record in records}
-    if not all(nibbles(key_hash).startswith(way[:depth]) for key_hash in fields):
+    fields = {record[:PLACE_BYTES]: record[PLACE_BYTES:] for record in records}
+    if not all(nibbles(place).startswith(way[:depth]) for place in fields):
         return None  # nor does one that no tree has
     return ProvedPage(way[:depth], fields)
 

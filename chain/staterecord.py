@@ -1,13 +1,12 @@
-"""How a pair of the state lies in the store: one record, under the key's hash, which is also its place in the tree.
+"""How a pair of the state lies in the store: one record, under the key's place in the tree.
 
-s<SHA-256(key)>    u16 length of the key | key | value
+s<place>    u16 length of the key | key | value
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from chain.kv import StoreCorruptError
+from chain.stateproof import place_of
 
 STATE = b"s"
 
@@ -17,7 +16,7 @@ LONGEST_KEY = (1 << 8 * _LENGTH_BYTES) - 1
 
 def record_key(key: bytes) -> bytes:
     """Where the record of a key of the state stands in the store."""
-    return STATE + sha256(key).digest()
+    return STATE + place_of(key)
 
 
 def encode_record(key: bytes, value: bytes) -> bytes:

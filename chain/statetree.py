@@ -1,8 +1,8 @@
-"""The authenticated state: a 16-way tree over the nibbles of SHA-256(key), updated once for each block.
+"""The authenticated state: a 16-way tree over the nibbles of the places of its keys, updated once for each block.
 
 `chain.stateproof` defines what is hashed. Here is how it is kept:
 
-    s<key hash>   a record, one for each key: the key and its value (`chain.staterecord`)
+    s<place>      a record, one for each key: the key and its value (`chain.staterecord`)
     n<path>       a row, for each subtree of more than PAGE_RECORDS keys; the path is one byte (0 to 15) a level
                   0x01 | 16 child hashes | u32 number of keys | u16 which children have rows
 
@@ -31,10 +31,12 @@ from chain.stateproof import (
     MAX_DEPTH,
     PAGE_RECORDS,
     PAGE_TAG,
+    PLACE_BYTES,
     RECORD_BYTES,
     SHORT_VALUE_BYTES,
     StateProof,
     nibbles,
+    place_of,
     value_field,
 )
 from chain.staterecord import STATE, decode_record, encode_record, value_in
@@ -48,7 +50,7 @@ _ROW_NUMBERS = Struct(">IH")
 _ROW_BYTES = _ROW_INNER + _ROW_NUMBERS.size
 _PAGE_HEAD = len(PAGE_TAG)
 _PAGE_BYTES = _PAGE_HEAD + PAGE_RECORDS * RECORD_BYTES  # of the largest
-_DEPTHS_SOUGHT = 9  # no state that fits a disk is deeper, but for keys that somebody searched for
+_DEPTHS_SOUGHT = 12  # no state that fits a disk is deeper, but for keys that somebody searched for
 _SLOTS = [bytes((slot,)) for slot in range(FANOUT)]
 
 # What a change made of a subtree: its hash, how many keys it has more than before, whether it has a row.
@@ -117,7 +119,7 @@ class StateTree:
             assert planned.before == self.root, "a change is known to the version that planned it"
             root, rows, pages = planned.root, planned.rows, planned.pages
             has_row = rows.get(b"", b"" if has_row else None) is not None
-        way = nibbles(sha256(key).digest())
+        way = nibbles(place_of(key))
         siblings: list[bytes] = []
         path, expected = b"", root
         while has_row:
@@ -133,18 +135,18 @@ class StateTree:
 
     def get(self, key: bytes, /) -> bytes | None:
         """The value of a key. A short one costs no access of the store where its page is in memory."""
-        key_hash = sha256(key).digest()
-        way = nibbles(key_hash)
+        place = place_of(key)
+        way = nibbles(place)
         page = self._pages.get(way[: self._depth]) or self._page_on(way)
         if page is not None:
-            at = _find(page, key_hash)
+            at = _find(page, place)
             if at < 0:
                 return None
-            length = page[at + HASH_BYTES]
+            length = page[at + PLACE_BYTES]
             if length <= SHORT_VALUE_BYTES:
-                at += HASH_BYTES + 1
+                at += PLACE_BYTES + 1
                 return page[at : at + length]
-        record = self._kv.get(STATE + key_hash)
+        record = self._kv.get(STATE + place)
         return None if record is None else value_in(record, key)
 
     def _page_on(self, way: bytes) -> bytes | None:
@@ -161,7 +163,7 @@ class StateTree:
         several times as long."""
         if not self._has_row:
             return
-        records = self._kv.scan(STATE, STATE + b"\xff" * HASH_BYTES + b"\x00")
+        records = self._kv.scan(STATE, STATE + b"\xff" * PLACE_BYTES + b"\x00")
         following = next(records, None)
         for path, expected in islice(self._pages_below(b"", self.root), self._pages.limit):
             stop = _range(path)[1]
@@ -207,11 +209,11 @@ class StateTree:
 
 
 class _Planning:
-    """One batch of changes on its way through the tree. A subtree's changes are `keys[first:stop]`, hashes in order."""
+    """One batch of changes on its way through the tree. A subtree's changes are `keys[first:stop]`, places in order."""
 
     def __init__(self, tree: StateTree, writes: Mapping[bytes, bytes | None]) -> None:
         self._rows_known, self._pages_known, self._load = tree._rows.get, tree._pages.get, tree._load
-        self._writes = {sha256(key).digest(): (key, value) for key, value in writes.items()}
+        self._writes = {place_of(key): (key, value) for key, value in writes.items()}
         self._keys = sorted(self._writes)
         self.puts: list[tuple[bytes, bytes]] = []
         self.deletes: list[bytes] = []
@@ -292,40 +294,40 @@ class _Planning:
     def _replaced(self, stored: bytes, first: int, stop: int) -> bytearray:
         """A page after its changes."""
         page = bytearray(stored)
-        for key_hash in self._keys[first:stop]:
-            key, value = self._writes[key_hash]
-            at = _find(page, key_hash)
+        for place in self._keys[first:stop]:
+            key, value = self._writes[place]
+            at = _find(page, place)
             if value is None:
                 if at > 0:
                     del page[at : at + RECORD_BYTES]
-                    self.deletes.append(STATE + key_hash)
+                    self.deletes.append(STATE + place)
                 continue
             held = value_field(value)
             if at < 0:
-                at = _place_for(page, key_hash)
-                page[at:at] = key_hash + held
-            elif page.startswith(held, at + HASH_BYTES):
+                at = _place_for(page, place)
+                page[at:at] = place + held
+            elif page.startswith(held, at + PLACE_BYTES):
                 continue
             else:
-                page[at + HASH_BYTES : at + RECORD_BYTES] = held
-            self.puts.append((STATE + key_hash, encode_record(key, value)))
+                page[at + PLACE_BYTES : at + RECORD_BYTES] = held
+            self.puts.append((STATE + place, encode_record(key, value)))
         return page
 
     def _merged(self, stored: bytes, first: int, stop: int) -> bytes:
         """The same for more changes than a page holds: one by one, each would move all that stands behind it."""
         records = [stored[at : at + RECORD_BYTES] for at in range(_PAGE_HEAD, len(stored), RECORD_BYTES)]
-        standing = {record[:HASH_BYTES]: record for record in records}
-        for key_hash in self._keys[first:stop]:
-            key, value = self._writes[key_hash]
+        standing = {record[:PLACE_BYTES]: record for record in records}
+        for place in self._keys[first:stop]:
+            key, value = self._writes[place]
             if value is None:
-                if standing.pop(key_hash, None) is not None:
-                    self.deletes.append(STATE + key_hash)
+                if standing.pop(place, None) is not None:
+                    self.deletes.append(STATE + place)
                 continue
-            record = key_hash + value_field(value)
-            if standing.get(key_hash) != record:
-                standing[key_hash] = record
-                self.puts.append((STATE + key_hash, encode_record(key, value)))
-        return _page_of([standing[key_hash] for key_hash in sorted(standing)])
+            record = place + value_field(value)
+            if standing.get(place) != record:
+                standing[place] = record
+                self.puts.append((STATE + place, encode_record(key, value)))
+        return _page_of([standing[place] for place in sorted(standing)])
 
     def _built(self, path: bytes, records: bytes) -> bytes:
         """Makes a row of these records, which are all of the subtree, and what is below it; its hash."""
@@ -360,7 +362,7 @@ def _packed(path: bytes) -> bytes:
 
 
 def _nibble_at(depth: int) -> tuple[int, int]:
-    """In which byte of a key hash the nibble of this depth stands, and how far from its lower end."""
+    """In which byte of a place the nibble of this depth stands, and how far from its lower end."""
     return depth >> 1, 0 if depth & 1 else 4
 
 
@@ -377,21 +379,21 @@ def _by_slot(records: bytes, depth: int) -> Iterator[tuple[int, bytes]]:
         start = stop
 
 
-def _find(page: bytes | bytearray, key_hash: bytes) -> int:
+def _find(page: bytes | bytearray, place: bytes) -> int:
     """Where the record of a key stands in a page; -1 where there is none."""
-    at = page.find(key_hash)
-    while at > 0 and at % RECORD_BYTES != _PAGE_HEAD:  # a value that reads like this key's hash
-        at = page.find(key_hash, at + 1)
+    at = page.find(place)
+    while at > 0 and at % RECORD_BYTES != _PAGE_HEAD:  # a value that reads like this place
+        at = page.find(place, at + 1)
     return at
 
 
-def _place_for(page: bytearray, key_hash: bytes) -> int:
+def _place_for(page: bytearray, place: bytes) -> int:
     """Where the record of a key belongs that has none in this page."""
     low, high = 0, len(page) // RECORD_BYTES
     while low < high:
         middle = low + high >> 1
         at = _PAGE_HEAD + middle * RECORD_BYTES
-        if page[at : at + HASH_BYTES] < key_hash:
+        if page[at : at + PLACE_BYTES] < place:
             low = middle + 1
         else:
             high = middle

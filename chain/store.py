@@ -1,7 +1,7 @@
 """Where blocks, commits, receipts and the state lie in the key-value store.
 
 b<height>  encoded block            c<height>  the commit that decided it      r<height>  its receipts
-t<tx id>   height, index            s<key hash>  a pair of the state           n<path>    a row of its tree
+t<tx id>   height, index            s<place>   a pair of the state             n<path>    a row of its tree
 u<height>  state values before the block (what undoes it)                      m<name>    the head and other marks
 h<height>  the header alone, of a block whose body is not kept (pruned, or below a restored snapshot)
 """
@@ -166,7 +166,7 @@ class BlockStore:
         return None if raw is None else decode_undo(raw)
 
     def state_entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """In the order of their keys' hashes, as they stand at the call: blocks that are applied while they are drawn do not
+        """In the order of their keys' places, as they stand at the call: blocks that are applied while they are drawn do not
         show."""
         records = self._kv.scan(STATE, bytes([STATE[0] + 1]))
         return (decode_record(record) for _, record in records)

@@ -1,6 +1,6 @@
-"""Proof files, version 2: all that is needed to check one fact of a chain against its genesis, and nothing else.
+"""Proof files, version 3: all that is needed to check one fact of a chain against its genesis, and nothing else.
 
-    bytes 0..15    "gridbft-proof/2\\n"
+    bytes 0..15    "gridbft-proof/3\\n"
     then           a canonical msgpack array [chain id, kind, claim, steps]
     last 32        SHA-256 of everything before
 
@@ -30,7 +30,7 @@ from gridbft.errors import VerificationError
 from gridbft.light import Link
 from gridbft.trail import Step
 
-MAGIC = b"gridbft-proof/2\n"
+MAGIC = b"gridbft-proof/3\n"
 MAX_BYTES = 64 * 1024 * 1024
 CHECKSUM_BYTES = 32
 MAX_STEPS = 10_000
@@ -70,7 +70,7 @@ def encode_proof(proof: Proof) -> bytes:
 def decode_proof(raw: bytes) -> Proof:
     """Raises VerificationError for anything but bytes that `encode_proof` makes."""
     if not raw.startswith(MAGIC):
-        raise VerificationError("NOT_A_PROOF", "the file does not begin as a proof of version 2")
+        raise VerificationError("NOT_A_PROOF", "the file does not begin as a proof of version 3")
     if len(raw) > MAX_BYTES:
         raise VerificationError("NOT_A_PROOF", f"a proof has at most {MAX_BYTES} bytes, this one {len(raw)}")
     body, checksum = raw[:-CHECKSUM_BYTES], raw[-CHECKSUM_BYTES:]

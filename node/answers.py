@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from chain.directory import ContractInfo
 from chain.ledger import ProvedKey, ProvedQuery
 from chain.merkle import ListProof
 from chain.refusal import Refusal
-from chain.stateproof import StateProof, nibbles
+from chain.stateproof import StateProof, nibbles, place_of
 from contracts.runtime.api import Outcome
 from gridbft.v1 import chain_pb2, client_pb2
 
@@ -45,7 +43,7 @@ def proved(query: ProvedQuery) -> client_pb2.QueryResponse:
     response.header, response.commit = query.header_bytes, query.commit_bytes
     places: dict[tuple[bytes, StateProof], int] = {}  # many keys stand in one page; pages of nothing may look alike
     for read in query.reads:
-        way = nibbles(sha256(read.key).digest())[: len(read.proof.siblings)]
+        way = nibbles(place_of(read.key))[: len(read.proof.siblings)]
         place = places.setdefault((way, read.proof), len(places))
         response.reads.append(
             client_pb2.ReadProof(key=read.key, present=read.value is not None, value=read.value or b"", proof=place)

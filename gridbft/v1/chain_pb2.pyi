@@ -607,7 +607,7 @@ Global___ListProof: _TypeAlias = ListProof  # noqa: Y015
 @_typing.final
 class StateProof(_message.Message):
     """From the root downwards: for each inner node passed, the hashes of its 16 children with the one on the way left out
-    (15 x 32 bytes). Then the page at the end: of every key that shares the way so far, in ascending order, SHA-256(key) and
+    (15 x 32 bytes). Then the page at the end: of every key that shares the way so far, in ascending order, the place of the key and
     33 bytes for the value: length, value, zeros for up to 32 bytes, else 0xff and SHA-256(value).
     """
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from chain import stateproof
+from chain.executor import nonce_key
 from chain.hashes import ZERO_HASH
 from chain.kv import StoreCorruptError
 from chain.leveldb import LevelKV
@@ -21,6 +24,7 @@ from chain.stateproof import (
     StateProof,
     nibbles,
     page_hash,
+    place_of,
     proved_page,
     value_field,
     verify_absent,
@@ -28,6 +32,8 @@ from chain.stateproof import (
 )
 from chain.staterecord import encode_record
 from chain.statetree import StateTree, TreeChange
+from contracts.runtime.keys import state_key
+from tests.chain.txs import address_of
 
 Writes = dict[bytes, bytes | None]
 
@@ -43,7 +49,7 @@ def colliding_keys(count: int, shared: int) -> list[bytes]:
     number = 0
     while True:
         key = b"grind %d" % number
-        group = found.setdefault(sha256(key).hexdigest()[:shared], [])
+        group = found.setdefault(place_of(key).hex()[:shared], [])
         group.append(key)
         if len(group) == count:
             return group
@@ -53,6 +59,10 @@ def colliding_keys(count: int, shared: int) -> list[bytes]:
 DEEP = colliding_keys(6, 3)
 DEEP_BATCH = st.dictionaries(st.sampled_from(DEEP) | KEYS, VALUES, min_size=2, max_size=12)
 CROWD = colliding_keys(PAGE_RECORDS + 2, 2)  # too many for a page, so that rows stand below the root
+ADDRESS = sha256(b"somebody").hexdigest()[:40].encode()
+OWNED = [
+    b"contract-%d/balances/" % n + ADDRESS for n in range(PAGE_RECORDS + 2)
+]  # of one account, more than a page holds
 
 
 def model_root(model: Mapping[bytes, bytes]) -> bytes:
@@ -68,7 +78,7 @@ def model_root(model: Mapping[bytes, bytes]) -> bytes:
             slots[nibbles(record[:32])[depth]].append(record)
         return sha256(b"\x01" + b"".join(subtree(slot, depth + 1) for slot in slots)).digest()
 
-    return subtree([sha256(key).digest() + value_field(value) for key, value in model.items()], 0)
+    return subtree([place_of(key) + value_field(value) for key, value in model.items()], 0)
 
 
 def applied(model: Mapping[bytes, bytes], writes: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
@@ -129,6 +139,10 @@ class TreeAgainstDict(RuleBasedStateMachine):
     def commits_a_large_batch(self, first: int, count: int, value: bytes | None) -> None:
         self.commits_a_batch({b"key %d" % i: value for i in range(first, first + count)})
 
+    @rule(kept=st.integers(0, len(OWNED)), value=st.none() | st.binary(max_size=1))
+    def commits_keys_of_one_account(self, kept: int, value: bytes | None) -> None:
+        self.commits_a_batch(dict.fromkeys(OWNED[:kept], value))
+
     @rule()
     def deletes_everything(self) -> None:
         self.commits_a_batch(dict.fromkeys(self.model))
@@ -141,7 +155,7 @@ class TreeAgainstDict(RuleBasedStateMachine):
         if warm:
             self.tree.warm()
 
-    @rule(key=KEYS | st.sampled_from(CROWD))
+    @rule(key=KEYS | st.sampled_from(CROWD) | st.sampled_from(OWNED))
     def proves_a_key_one_block_back(self, key: bytes) -> None:
         back = self.tree.plan(undo(self.model, self.before))
         assert back.root == model_root(self.before)
@@ -152,11 +166,11 @@ class TreeAgainstDict(RuleBasedStateMachine):
         commit(self.tree, self.kv, undo(self.model, self.before))
         self.model = self.before
 
-    @rule(key=KEYS | st.sampled_from(DEEP) | st.sampled_from(CROWD))
+    @rule(key=KEYS | st.sampled_from(DEEP) | st.sampled_from(CROWD) | st.sampled_from(OWNED))
     def proves_a_key(self, key: bytes) -> None:
         assert proves(self.tree.root, self.tree.prove(key), self.model, key)
 
-    @rule(key=KEYS | st.sampled_from(DEEP) | st.sampled_from(CROWD))
+    @rule(key=KEYS | st.sampled_from(DEEP) | st.sampled_from(CROWD) | st.sampled_from(OWNED))
     def reads_a_key(self, key: bytes) -> None:
         assert self.tree.get(key) == self.model.get(key)
 
@@ -169,6 +183,40 @@ class TreeAgainstDict(RuleBasedStateMachine):
         built = MemoryKV()
         commit(StateTree(built), built, self.model)
         assert list(self.kv.scan(b"", b"\xff")) == list(built.scan(b"", b"\xff"))
+
+
+@given(st.binary(max_size=200))
+def test_a_place_is_the_checksum_of_the_keys_end_and_then_its_hash(key: bytes) -> None:
+    """The definition in chain/stateproof.py, word for word."""
+    assert place_of(key) == crc32(key[-40:]).to_bytes(4, "big")[:3] + sha256(key).digest()[-29:]
+
+
+@pytest.mark.parametrize("length", [128, 129])
+def test_a_long_key_has_its_place_but_is_not_kept(length: int) -> None:
+    key = sha256(b"long").digest().ljust(length, b"x")
+    kept = stateproof._kept_place.cache_info().currsize
+    assert place_of(key) == place_of(bytes(key))
+    assert (stateproof._kept_place.cache_info().currsize > kept) is (length == 128)
+
+
+def test_what_belongs_to_an_account_lies_together() -> None:
+    """Its next nonce, its money and what contracts hold for it share six nibbles, with others only by chance."""
+    own = [
+        nonce_key(ADDRESS.decode()),
+        state_key("payments", "free", ADDRESS.decode()),
+        state_key("payments", "held", ADDRESS.decode()),
+        state_key("market", "orders", (7, ADDRESS.decode())),
+    ]
+    assert len({nibbles(place_of(key))[:6] for key in own}) == 1
+    assert len({place_of(key) for key in own}) == len(own)
+    others = {nibbles(place_of(nonce_key(address_of(f"somebody {n}"))))[:6] for n in range(100)}
+    assert len(others) > 95
+
+
+def test_keys_that_end_alike_part_by_their_hash_six_levels_down() -> None:
+    tree = tree_of(dict.fromkeys(OWNED, b"v"))
+    assert {len(tree.prove(key).siblings) for key in OWNED} == {7}
+    assert all(tree.get(key) == b"v" for key in OWNED)
 
 
 TreeAgainstDict.TestCase.settings = settings(max_examples=120, stateful_step_count=12, deadline=None)
@@ -214,8 +262,8 @@ def test_one_changed_key_costs_its_record_and_the_rows_above_it() -> None:
     tree = StateTree(kv)
     commit(tree, kv, {b"%d" % i: b"v" for i in range(5_000)})
     change = tree.plan({b"77": b"w"})
-    way = nibbles(sha256(b"77").digest())
-    key_hash = sha256(b"77").digest()
+    way = nibbles(place_of(b"77"))
+    key_hash = place_of(b"77")
     assert sorted(key for key, _ in change.puts) == [b"n", b"n" + way[:1], b"s" + key_hash]
     assert dict(change.puts)[b"s" + key_hash] == encode_record(b"77", b"w")
     assert not change.deletes
@@ -231,7 +279,7 @@ def test_the_empty_tree_proves_every_absence() -> None:
 def test_a_small_tree_is_one_page_of_its_records_in_order() -> None:
     model = {b"k": b"v", b"l": b"w", b"m": b""}
     tree = tree_of(model)
-    records = sorted(sha256(key).digest() + value_field(value) for key, value in model.items())
+    records = sorted(place_of(key) + value_field(value) for key, value in model.items())
     assert tree.root == page_hash(b"".join(records))
     for key in (*model, b"other"):
         assert tree.prove(key) == StateProof((), b"".join(records))
@@ -362,7 +410,7 @@ def test_a_lost_or_changed_part_is_named_not_read(kind: str, damage: bytes | Non
     else:
         kv.write([(lost, damage)])
     way = lost[1:] if kind == "row" else nibbles(lost[1:])[:2]
-    on_its_way = next(key for key in model if nibbles(sha256(key).digest()).startswith(way))
+    on_its_way = next(key for key in model if nibbles(place_of(key)).startswith(way))
     tree = StateTree(kv, root=model_root(model))
     with pytest.raises(StoreCorruptError, match=r"damaged\. Sync this node anew"):
         tree.prove(on_its_way)
@@ -401,7 +449,7 @@ def test_a_proof_says_nothing_false_of_any_key(key: bytes, other: bytes) -> None
     """It shows the other keys of its page too, and nothing of those whose way leads elsewhere."""
     proof = TREE.prove(other)
     depth = len(proof.siblings)
-    same_page = nibbles(sha256(key).digest())[:depth] == nibbles(sha256(other).digest())[:depth]
+    same_page = nibbles(place_of(key))[:depth] == nibbles(place_of(other))[:depth]
     assert verify_present(ROOT, key, MODEL.get(key, b""), proof) is (same_page and key in MODEL)
     assert verify_absent(ROOT, key, proof) is (same_page and key not in MODEL)
     assert not verify_present(ROOT, key, b"another value", proof)
@@ -428,7 +476,7 @@ def test_a_tampered_proof_fails(key: bytes, data: st.DataObject) -> None:
         replace(proof, siblings=rows[:-1]),
         replace(proof, siblings=(*rows, bytes(480))),
         replace(proof, siblings=(bytes(480),) * (MAX_DEPTH + 1)),
-        replace(proof, records=proof.records + sha256(key).digest() + bytes(33)),
+        replace(proof, records=proof.records + place_of(key) + bytes(33)),
         replace(proof, records=proof.records + b"\x00"),
         replace(proof, records=bytes(65) + proof.records),
     ]
@@ -448,7 +496,7 @@ def test_a_tampered_proof_fails(key: bytes, data: st.DataObject) -> None:
 
 def test_a_page_off_the_way_does_not_prove_absence() -> None:
     """Not even under a root that somebody made to hold a page in a place where it cannot stand."""
-    key, stranger = sha256(b"key").digest(), sha256(b"another").digest()
+    key, stranger = place_of(b"key"), sha256(b"another").digest()
     slot = nibbles(key)[0]
     assert slot != nibbles(stranger)[0]
     for records, expected in ((stranger + bytes(33), False), (key[:31] + bytes((key[31] ^ 1,)) + bytes(33), True)):
@@ -459,7 +507,7 @@ def test_a_page_off_the_way_does_not_prove_absence() -> None:
 
 def test_a_value_that_reads_like_a_record_is_not_taken_for_one() -> None:
     """What stands across the border of two records is none."""
-    record = sha256(b"key").digest() + value_field(b"value")
+    record = place_of(b"key") + value_field(b"value")
     records = bytes(33) + record + bytes(32)
     assert not verify_present(page_hash(records), b"key", b"value", StateProof((), records))
 
@@ -474,7 +522,7 @@ def test_values_that_differ_stand_differently_in_their_records(first: bytes, sec
 
 def test_a_page_of_more_records_than_a_page_holds_proves_nothing() -> None:
     keys = [b"key %d" % i for i in range(PAGE_RECORDS + 1)]
-    records = b"".join(sorted(sha256(key).digest() + bytes(33) for key in keys))
+    records = b"".join(sorted(place_of(key) + bytes(33) for key in keys))
     assert not verify_present(page_hash(records), keys[0], b"", StateProof((), records))
     assert not verify_absent(page_hash(records), b"other", StateProof((), records))
     fits = records[65:]
@@ -483,7 +531,7 @@ def test_a_page_of_more_records_than_a_page_holds_proves_nothing() -> None:
 
 @pytest.mark.parametrize("length", [0, 448, 512])
 def test_a_node_of_another_width_proves_nothing(length: int) -> None:
-    row, cut = bytes(length), 32 * nibbles(sha256(b"key").digest())[0]
+    row, cut = bytes(length), 32 * nibbles(place_of(b"key"))[0]
     root = sha256(b"\x01" + row[:cut] + ZERO_HASH + row[cut:]).digest()
     assert not verify_absent(root, b"key", StateProof((row,)))
 
