@@ -3,12 +3,17 @@
 `chain.stateproof` defines what is hashed. Here is how it is kept:
 
     s<place>      a record, one for each key: the key and its value (`chain.staterecord`)
-    n<path>       a row, for each subtree of more than PAGE_RECORDS keys; the path is one byte (0 to 15) a level
-                  0x01 | 16 child hashes | u32 number of keys | u16 which children have rows
+    n<path>       a row of which a child has a row; the path is one byte (0 to 15) a level
 
-The part of a row up to the numbers is exactly what an inner node hashes. A subtree of fewer keys is a page: it is made of
-its records when it is read, and kept in memory as just what is hashed, where short values can be read without the store.
-What a changed key costs on disk is therefore its record and the rows above it, which it shares with many others.
+A subtree of more than PAGE_RECORDS keys has a row
+
+    0x01 | 16 child hashes | u32 number of keys | u16 which children have rows
+
+whose part up to the numbers is exactly what an inner node hashes. A subtree of fewer keys is a page: it is made of its
+records when it is read, and kept in memory as just what is hashed, where short values can be read without the store. A row
+above nothing but pages is made of its records too: fifteen rows of sixteen are such, every change would write one again,
+and to read one takes at most 16 pages. What a changed key costs on disk is therefore its record, and rows that it shares
+with hundreds of others.
 
 Which subtrees have a row is a function of the keys alone, and so is everything that is stored. Paths instead of hashes as
 names mean that a block overwrites what it replaces, so that nothing needs collecting.
@@ -50,6 +55,7 @@ _ROW_NUMBERS = Struct(">IH")
 _ROW_BYTES = _ROW_INNER + _ROW_NUMBERS.size
 _PAGE_HEAD = len(PAGE_TAG)
 _PAGE_BYTES = _PAGE_HEAD + PAGE_RECORDS * RECORD_BYTES  # of the largest
+_ROW_RECORDS = FANOUT * PAGE_RECORDS  # of the largest row that is made of its records
 _DEPTHS_SOUGHT = 12  # no state that fits a disk is deeper, but for keys that somebody searched for
 _SLOTS = [bytes((slot,)) for slot in range(FANOUT)]
 
@@ -86,9 +92,8 @@ class StateTree:
         self._rows = _Cache(cache_pages)
         self._pages = _Cache(cache_pages)
         self._depth = 0
-        self._has_row = kv.get(TREE) is not None
         try:
-            self._load(b"", root, self._has_row)
+            self._has_row = self._open()
         except StoreCorruptError as fault:
             raise StoreCorruptError(
                 f"The stored state is not the one with the root {root.hex()}. Sync this node anew."
@@ -163,49 +168,81 @@ class StateTree:
         several times as long."""
         if not self._has_row:
             return
-        records = self._kv.scan(STATE, STATE + b"\xff" * PLACE_BYTES + b"\x00")
+        records = self._records(b"")
         following = next(records, None)
-        for path, expected in islice(self._pages_below(b"", self.root), self._pages.limit):
+        pages = 0
+        for path, expected, is_row in self._made_below(b"", self.root, True):
+            pages += FANOUT if is_row else 1
+            if pages > self._pages.limit:
+                return
             stop = _range(path)[1]
             found = []
             while following is not None and following[0] < stop:
                 found.append(following)
                 following = next(records, None)
-            self._keep_page(path, expected, found)
+            if is_row:
+                self._make_row(path, expected, found)
+            else:
+                self._make_page(path, expected, found)
 
     # --- reading --------------------------------------------------------------------------------------------------
+
+    def _open(self) -> bool:
+        """Reads what stands at the root; whether it is a row."""
+        has_row = self._kv.get(TREE) is not None or sum(1 for _ in self._records(b"", PAGE_RECORDS + 1)) > PAGE_RECORDS
+        self._load(b"", self.root, has_row)
+        return has_row
 
     def _load(self, path: bytes, expected: bytes, is_row: bool) -> bytes:
         """A row or a page, as it is kept in memory."""
         known = (self._rows if is_row else self._pages).get(path)
         if known is not None:
             return known
-        if is_row:
-            row = self._kv.get(TREE + path)
-            if row is None or len(row) != _ROW_BYTES or _row_hash(row) != expected:
-                raise _damaged(path)
-            self._rows.put(path, row)
-            return row
-        return self._keep_page(path, expected, islice(self._kv.scan(*_range(path)), PAGE_RECORDS + 1))
+        if not is_row:
+            return self._make_page(path, expected, self._records(path, PAGE_RECORDS + 1))
+        row = self._stored_row(path, expected)
+        return self._make_row(path, expected, self._records(path, _ROW_RECORDS + 1)) if row is None else row
 
-    def _keep_page(self, path: bytes, expected: bytes, entries: Iterable[tuple[bytes, bytes]]) -> bytes:
-        page = _page_of(place[len(STATE) :] + value_field(decode_record(record)[1]) for place, record in entries)
+    def _records(self, path: bytes, most: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        return islice(self._kv.scan(*_range(path)), most)
+
+    def _stored_row(self, path: bytes, expected: bytes) -> bytes | None:
+        row = self._kv.get(TREE + path)
+        if row is None:
+            return None
+        if len(row) != _ROW_BYTES or _row_hash(row) != expected:
+            raise _damaged(path)
+        self._rows.put(path, row)
+        return row
+
+    def _make_row(self, path: bytes, expected: bytes, entries: Iterable[tuple[bytes, bytes]]) -> bytes:
+        records = _records_of(entries)
+        row, pages, larger = _row_of(path, records)
+        if larger or _row_hash(row) != expected:
+            raise _damaged(path)
+        self._pages.update(pages)
+        self._rows.put(path, row)
+        return row
+
+    def _make_page(self, path: bytes, expected: bytes, entries: Iterable[tuple[bytes, bytes]]) -> bytes:
+        page = PAGE_TAG + _records_of(entries)
         if len(page) > _PAGE_BYTES or _page_hash(page) != expected:
             raise _damaged(path)
         self._pages.put(path, page)
         return page
 
-    def _pages_below(self, path: bytes, expected: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """(path, hash) of every page that is not empty, in key order."""
-        row = self._load(path, expected, True)
+    def _made_below(self, path: bytes, expected: bytes, is_row: bool) -> Iterator[tuple[bytes, bytes, bool]]:
+        """(path, hash, whether it is a row) of all that is made of records, in the order of places."""
+        row = self._stored_row(path, expected) if is_row else None
+        if row is None:
+            yield path, expected, is_row
+            return
         _, rows = _ROW_NUMBERS.unpack_from(row, _ROW_INNER)
         for slot in range(FANOUT):
             at = _ROW_HEAD + slot * HASH_BYTES
-            child, hashed = path + _SLOTS[slot], row[at : at + HASH_BYTES]
-            if rows >> slot & 1:
-                yield from self._pages_below(child, hashed)
-            elif hashed != ZERO_HASH:
-                yield child, hashed
+            hashed = row[at : at + HASH_BYTES]
+            if hashed != ZERO_HASH:
+                yield from self._made_below(path + _SLOTS[slot], hashed, bool(rows >> slot & 1))
 
 
 class _Planning:
@@ -229,7 +266,7 @@ class _Planning:
         count: int
         rows: int
         count, rows = _ROW_NUMBERS.unpack_from(row, _ROW_INNER)
-        before, keys = count, self._keys
+        before, was_stored, keys = count, bool(rows), self._keys
         byte, shift = _nibble_at(len(path))
         while first < stop:
             slot = keys[first][byte] >> shift & 15
@@ -242,13 +279,16 @@ class _Planning:
                 count += grown
                 rows = rows | 1 << slot if has_row else rows & ~(1 << slot)
             first = end
+        if was_stored and not rows:
+            self.deletes.append(TREE + path)
         if count <= PAGE_RECORDS:
             return self._folded(path, row), count - before, False
         _ROW_NUMBERS.pack_into(row, _ROW_INNER, count, rows)
         if row == stored:
             return expected, 0, True
         after = self.rows[path] = bytes(row)
-        self.puts.append((TREE + path, after))
+        if rows:
+            self.puts.append((TREE + path, after))
         return _row_hash(after), count - before, True
 
     def _end_of(self, slot: int, byte: int, shift: int, first: int, stop: int) -> int:
@@ -273,8 +313,7 @@ class _Planning:
                 records.append(page[_PAGE_HEAD:])
             self.pages[child] = None
         self.rows[path] = None
-        self.deletes.append(TREE + path)
-        page = self.pages[path] = _page_of(records)
+        page = self.pages[path] = PAGE_TAG + b"".join(records)
         return _page_hash(page)
 
     def _change_page(self, path: bytes, expected: bytes, first: int, stop: int) -> _Changed:
@@ -327,26 +366,21 @@ class _Planning:
             if standing.get(place) != record:
                 standing[place] = record
                 self.puts.append((STATE + place, encode_record(key, value)))
-        return _page_of([standing[place] for place in sorted(standing)])
+        return PAGE_TAG + b"".join([standing[place] for place in sorted(standing)])
 
     def _built(self, path: bytes, records: bytes) -> bytes:
         """Makes a row of these records, which are all of the subtree, and what is below it; its hash."""
-        row = bytearray(_ROW_BYTES)
-        row[:_ROW_HEAD] = INNER_TAG
-        rows = 0
-        for slot, below in _by_slot(records, len(path)):
-            at = _ROW_HEAD + slot * HASH_BYTES
-            child = path + _SLOTS[slot]
-            if len(below) > PAGE_RECORDS * RECORD_BYTES:
-                rows |= 1 << slot
-                row[at : at + HASH_BYTES] = self._built(child, below)
-            else:
-                page = self.pages[child] = PAGE_TAG + below
-                row[at : at + HASH_BYTES] = _page_hash(page)
-        _ROW_NUMBERS.pack_into(row, _ROW_INNER, len(records) // RECORD_BYTES, rows)
-        after = self.rows[path] = bytes(row)
-        self.puts.append((TREE + path, after))
-        return _row_hash(after)
+        row, pages, larger = _row_of(path, records)
+        self.pages.update(pages)
+        if larger:
+            above = bytearray(row)
+            for slot, below in larger.items():
+                at = _ROW_HEAD + slot * HASH_BYTES
+                above[at : at + HASH_BYTES] = self._built(path + _SLOTS[slot], below)
+            row = bytes(above)
+            self.puts.append((TREE + path, row))
+        self.rows[path] = row
+        return _row_hash(row)
 
 
 def _range(path: bytes) -> tuple[bytes, bytes]:
@@ -400,8 +434,28 @@ def _place_for(page: bytearray, place: bytes) -> int:
     return _PAGE_HEAD + low * RECORD_BYTES
 
 
-def _page_of(records: Iterable[bytes]) -> bytes:
-    return PAGE_TAG + b"".join(records)
+def _records_of(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """What stands in pages for entries of the store."""
+    return b"".join([stored[len(STATE) :] + value_field(decode_record(record)[1]) for stored, record in entries])
+
+
+def _row_of(path: bytes, records: bytes) -> tuple[bytes, dict[bytes, bytes], dict[int, bytes]]:
+    """The row of a subtree's records; its pages by path; and the records of each slot that has too many for a page, whose
+    hash is still missing in the row."""
+    row = bytearray(_ROW_BYTES)
+    row[:_ROW_HEAD] = INNER_TAG
+    pages: dict[bytes, bytes] = {}
+    larger: dict[int, bytes] = {}
+    for slot, below in _by_slot(records, len(path)):
+        if len(below) > PAGE_RECORDS * RECORD_BYTES:
+            larger[slot] = below
+            continue
+        page = pages[path + _SLOTS[slot]] = PAGE_TAG + below
+        at = _ROW_HEAD + slot * HASH_BYTES
+        row[at : at + HASH_BYTES] = _page_hash(page)
+    rows = sum(1 << slot for slot in larger)
+    _ROW_NUMBERS.pack_into(row, _ROW_INNER, len(records) // RECORD_BYTES, rows)
+    return bytes(row), pages, larger
 
 
 def _page_hash(page: bytes) -> bytes:

@@ -257,15 +257,15 @@ def test_writing_what_stands_already_writes_nothing() -> None:
     assert small.plan({b"key": b"v", **dict.fromkeys(model)}) == TreeChange(small.root, small.root)
 
 
-def test_one_changed_key_costs_its_record_and_the_rows_above_it() -> None:
+def test_one_changed_key_costs_its_record_and_the_rows_that_have_rows_below() -> None:
+    """Of 5,000 keys the root's children have rows, which are made of records."""
     kv = MemoryKV()
     tree = StateTree(kv)
     commit(tree, kv, {b"%d" % i: b"v" for i in range(5_000)})
+    assert [key for key, _ in kv.scan(b"n", b"o")] == [b"n"]
     change = tree.plan({b"77": b"w"})
-    way = nibbles(place_of(b"77"))
-    key_hash = place_of(b"77")
-    assert sorted(key for key, _ in change.puts) == [b"n", b"n" + way[:1], b"s" + key_hash]
-    assert dict(change.puts)[b"s" + key_hash] == encode_record(b"77", b"w")
+    assert sorted(key for key, _ in change.puts) == [b"n", b"s" + place_of(b"77")]
+    assert dict(change.puts)[b"s" + place_of(b"77")] == encode_record(b"77", b"w")
     assert not change.deletes
 
 
@@ -296,7 +296,7 @@ def test_keys_with_a_long_common_way_are_told_apart_and_fold_again() -> None:
     assert len(kv) == 1
 
 
-def test_a_subtree_has_a_row_as_long_as_it_has_more_keys_than_a_page_holds() -> None:
+def test_a_row_is_stored_as_long_as_one_below_it_has_more_keys_than_a_page_holds() -> None:
     """The crowd shares two nibbles: the root, its child and the child's child have a row, or none of them has."""
     kv = MemoryKV()
     tree = StateTree(kv)
@@ -307,7 +307,7 @@ def test_a_subtree_has_a_row_as_long_as_it_has_more_keys_than_a_page_holds() -> 
     commit(tree, kv, dict.fromkeys(CROWD[:PAGE_RECORDS], b"v"))
     assert rows() == []
     commit(tree, kv, {CROWD[PAGE_RECORDS]: b"v"})
-    assert rows() == [0, 1, 2]
+    assert rows() == [0, 1]
     commit(tree, kv, {CROWD[0]: None})
     assert rows() == []
     assert len(kv) == PAGE_RECORDS
@@ -397,11 +397,26 @@ def test_opening_at_a_root_that_is_not_stored_is_refused(root: bytes) -> None:
         StateTree(kv, root=root)
 
 
+def test_a_row_that_is_not_stored_any_more_is_gone_though_it_stands() -> None:
+    """The row below it becomes a page, and the rest is too much for one."""
+    kv = MemoryKV()
+    tree = StateTree(kv)
+    others = [key for key in colliding_keys(2 * PAGE_RECORDS, 1) if key not in CROWD]
+    model = dict.fromkeys([*CROWD, *others], b"v")
+    commit(tree, kv, model)
+    gone: Writes = dict.fromkeys(CROWD)
+    commit(tree, kv, gone)
+    left = applied(model, gone)
+    assert [key for key, _ in kv.scan(b"n", b"o")] == [b"n"]
+    again = StateTree(kv, root=tree.root)
+    assert all(proves(again.root, again.prove(key), left, key) for key in (*others[:5], CROWD[0]))
+
+
 @pytest.mark.parametrize("damage", [None, b"", b"short", bytes(32), bytes(519)])
 @pytest.mark.parametrize("kind", ["row", "record"])
 def test_a_lost_or_changed_part_is_named_not_read(kind: str, damage: bytes | None) -> None:
     kv = MemoryKV()
-    model = {b"%d" % i: b"v" for i in range(2_000)}
+    model = {b"%d" % i: b"v" for i in range(2_000)} | dict.fromkeys(CROWD, b"v")
     commit(StateTree(kv), kv, model)
     range_ = (b"n\x00", b"o") if kind == "row" else (b"s", b"t")
     lost = next(key for key, _ in kv.scan(*range_))

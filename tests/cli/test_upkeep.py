@@ -132,7 +132,7 @@ DAMAGE: dict[str, tuple[Callable[[Home], object], str, str]] = {
         "db",
         "state",
     ),
-    "row of the tree": (_store(lambda kv: kv.write([], [TREE])), "db", "state"),
+    "row of the tree": (_store(lambda kv: kv.write([(TREE, b"other")])), "db", "state"),
     "head": (_store(_flip(b"mhead")), "db", "head"),
     "snapshot": (
         lambda h: next(h.snapshots.glob("*/0")).write_bytes(b"other"),
