@@ -12,34 +12,38 @@ LARGEST_BYTES = 1_024  # larger values are rare and would make the bound on thei
 
 
 class _Values(dict[bytes, bytes | None]):
-    """Looks up what is not here by `load`: a found value then costs no call of Python's, and nearly all are found."""
+    """Looks up in `stored` what is not here, and keeps it: a found value then costs no call of Python's, and nearly all are
+    found."""
 
-    __slots__ = ("load",)
+    __slots__ = ("limit", "stored")
 
-    load: Callable[[bytes], bytes | None]
+    limit: int
+    stored: Callable[[bytes], bytes | None]
 
     def __missing__(self, key: bytes) -> bytes | None:
-        return self.load(key)
+        value = self.stored(key)
+        if value is None or len(value) <= LARGEST_BYTES:
+            self[key] = value
+            if len(self) > self.limit:
+                self.shrink()
+        return value
+
+    def shrink(self) -> None:
+        """Drops what was kept first, if there is more than the limit."""
+        while len(self) > self.limit:
+            for old in list(islice(self, self.limit // 4 + 1)):
+                del self[old]
 
 
 class StateCache:
     """Reads what `state` reads. It is right as long as every change of the state is told to `applied`."""
 
-    __slots__ = ("_limit", "_stored", "_values", "get")
+    __slots__ = ("_values", "get")
 
     def __init__(self, state: Reader, limit: int = DEFAULT_VALUES) -> None:
-        self._stored = state.get
-        self._limit = limit
         self._values = _Values()
-        self._values.load = self._load
+        self._values.stored, self._values.limit = state.get, limit
         self.get: Callable[[bytes], bytes | None] = self._values.__getitem__
-
-    def _load(self, key: bytes) -> bytes | None:
-        value = self._stored(key)
-        if value is None or len(value) <= LARGEST_BYTES:
-            self._values[key] = value
-            self._keep_within()
-        return value
 
     def many(self, keys: Iterable[bytes]) -> dict[bytes, bytes | None]:
         """The values of all these keys, in their order."""
@@ -53,10 +57,4 @@ class StateCache:
         for key, value in changed.items():
             if value is not None and len(value) > LARGEST_BYTES:
                 del values[key]
-        self._keep_within()
-
-    def _keep_within(self) -> None:
-        values = self._values
-        while len(values) > self._limit:
-            for old in list(islice(values, self._limit // 4)):
-                del values[old]
+        values.shrink()

@@ -6,10 +6,11 @@ it, a longer one as 0xff || SHA-256(value). The state is a tree over the nibbles
 of all places that share their first nibbles is,
 
     of none                      32 zero bytes
-    of up to PAGE_RECORDS keys   H(0x00 || their records in ascending order): a page
-    of more                      H(0x01 || the hashes of its 16 subtrees): an inner node
+    of up to PAGE_RECORDS keys   SHA-256(their records in ascending order): a page
+    of more                      SHA-256(the hashes of its 16 subtrees): an inner node
 
-so that the root is a function of the pairs alone. A page holds every key that shares its way, hence absence is as provable
+so that the root is a function of the pairs alone. No page is taken for an inner node: an inner node's 512 bytes are no
+multiple of a record's 65. A page holds every key that shares its way, hence absence is as provable
 as presence: the page on the key's way holds its record, or the key is not in the state.
 
 An address has 40 characters, so the keys that end in it (an account's money, its next nonce, what it holds) are neighbours,
@@ -22,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from zlib import crc32
 
@@ -34,15 +34,12 @@ MAX_DEPTH = 2 * PLACE_BYTES  # in nibbles
 SHORT_VALUE_BYTES = 32
 RECORD_BYTES = PLACE_BYTES + 1 + SHORT_VALUE_BYTES
 PAGE_RECORDS = 96
-"""Fewer make more inner nodes, each of which costs a changed key 513 hashed bytes; more make longer pages and proofs."""
+"""Fewer make more inner nodes, each of which costs a changed key 512 hashed bytes; more make longer pages and proofs."""
 SIBLINGS_BYTES = (FANOUT - 1) * HASH_BYTES
-PAGE_TAG, INNER_TAG = b"\x00", b"\x01"
 LONG_VALUE_TAG = b"\xff"
 
 _NEIGHBOURS_END_BYTES = 40  # an address
 _NEIGHBOURHOOD_BYTES = 3
-_PLACES_KEPT = 32_768  # a key is looked for when its transaction comes in, when it is executed, and when it changes
-_KEPT_KEY_BYTES = 128  # strangers may ask for longer ones
 
 _LENGTHS = [bytes((length,)) for length in range(SHORT_VALUE_BYTES + 1)]
 _NIBBLES = bytes.maketrans(b"0123456789abcdef", bytes(range(FANOUT)))
@@ -62,15 +59,8 @@ class StateProof:
 
 def place_of(key: bytes) -> bytes:
     """Where a key stands in the state: 32 bytes."""
-    return _kept_place(key) if len(key) <= _KEPT_KEY_BYTES else _place(key)
-
-
-def _place(key: bytes) -> bytes:
-    neighbourhood = crc32(key[-_NEIGHBOURS_END_BYTES:]).to_bytes(4, "big")[:_NEIGHBOURHOOD_BYTES]
-    return neighbourhood + sha256(key).digest()[_NEIGHBOURHOOD_BYTES:]
-
-
-_kept_place = lru_cache(_PLACES_KEPT)(_place)
+    neighbourhood = crc32(key[-_NEIGHBOURS_END_BYTES:]) >> 8
+    return neighbourhood.to_bytes(_NEIGHBOURHOOD_BYTES, "big") + sha256(key).digest()[_NEIGHBOURHOOD_BYTES:]
 
 
 def nibbles(place: bytes) -> bytes:
@@ -87,7 +77,7 @@ def value_field(value: bytes) -> bytes:
 
 def page_hash(records: bytes) -> bytes:
     """The hash of the subtree of these records, at most PAGE_RECORDS of them."""
-    return sha256(PAGE_TAG + records).digest() if records else ZERO_HASH
+    return sha256(records).digest() if records else ZERO_HASH
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +105,7 @@ def proved_page(root: bytes, key: bytes, proof: StateProof) -> ProvedPage | None
     node = page_hash(proof.records)
     for level in range(depth - 1, -1, -1):
         row, cut = proof.siblings[level], way[level] * HASH_BYTES
-        node = sha256(INNER_TAG + row[:cut] + node + row[cut:]).digest()
+        node = sha256(row[:cut] + node + row[cut:]).digest()
     if node != root:
         return None
     records = [proof.records[at : at + RECORD_BYTES] for at in range(0, len(proof.records), RECORD_BYTES)]

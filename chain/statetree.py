@@ -3,17 +3,12 @@
 `chain.stateproof` defines what is hashed. Here is how it is kept:
 
     s<place>      a record, one for each key: the key and its value (`chain.staterecord`)
-    n<path>       a row of which a child has a row; the path is one byte (0 to 15) a level
+    n<path>       a row of which a child has a row (`chain.statepages`); the path is one byte (0 to 15) a level
 
-A subtree of more than PAGE_RECORDS keys has a row
-
-    0x01 | 16 child hashes | u32 number of keys | u16 which children have rows
-
-whose part up to the numbers is exactly what an inner node hashes. A subtree of fewer keys is a page: it is made of its
-records when it is read, and kept in memory as just what is hashed, where short values can be read without the store. A row
-above nothing but pages is made of its records too: fifteen rows of sixteen are such, every change would write one again,
-and to read one takes at most 16 pages. What a changed key costs on disk is therefore its record, and rows that it shares
-with hundreds of others.
+A subtree of more than PAGE_RECORDS keys has a row. One of fewer keys is a page: it is made of its records when it is read,
+and kept in memory as just what is hashed, where short values can be read without the store. A row above nothing but pages
+is made of its records too: fifteen rows of sixteen are such, every change would write one again, and to read one takes at
+most 16 pages. What a changed key costs on disk is therefore its record, and rows that it shares with hundreds of others.
 
 Which subtrees have a row is a function of the keys alone, and so is everything that is stored. Paths instead of hashes as
 names mean that a block overwrites what it replaces, so that nothing needs collecting.
@@ -21,26 +16,36 @@ names mean that a block overwrites what it replaces, so that nothing needs colle
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import islice
-from struct import Struct
 
 from chain.hashes import HASH_BYTES, ZERO_HASH
 from chain.kv import KV, StoreCorruptError
+from chain.statepages import (
+    PAGE_BYTES,
+    ROW_BYTES,
+    ROW_HASHES_BYTES,
+    SLOTS,
+    child_hash,
+    find,
+    row_hash,
+    row_numbers,
+    row_of,
+    with_children,
+    with_fields,
+)
 from chain.stateproof import (
     FANOUT,
-    INNER_TAG,
     MAX_DEPTH,
     PAGE_RECORDS,
-    PAGE_TAG,
     PLACE_BYTES,
     RECORD_BYTES,
     SHORT_VALUE_BYTES,
     StateProof,
     nibbles,
+    page_hash,
     place_of,
     value_field,
 )
@@ -49,15 +54,9 @@ from chain.staterecord import STATE, decode_record, encode_record, value_in
 TREE = b"n"
 DEFAULT_CACHE_PAGES = 73_728  # all of a tree of a million keys
 
-_ROW_HEAD = len(INNER_TAG)
-_ROW_INNER = _ROW_HEAD + FANOUT * HASH_BYTES  # where the part that is hashed ends
-_ROW_NUMBERS = Struct(">IH")
-_ROW_BYTES = _ROW_INNER + _ROW_NUMBERS.size
-_PAGE_HEAD = len(PAGE_TAG)
-_PAGE_BYTES = _PAGE_HEAD + PAGE_RECORDS * RECORD_BYTES  # of the largest
 _ROW_RECORDS = FANOUT * PAGE_RECORDS  # of the largest row that is made of its records
+_HEX = bytes.maketrans(bytes(range(FANOUT)), b"0123456789abcdef")
 _DEPTHS_SOUGHT = 12  # no state that fits a disk is deeper, but for keys that somebody searched for
-_SLOTS = [bytes((slot,)) for slot in range(FANOUT)]
 
 # What a change made of a subtree: its hash, how many keys it has more than before, whether it has a row.
 _Changed = tuple[bytes, int, bool]
@@ -103,9 +102,7 @@ class StateTree:
         """What setting these keys (None deletes) does to the state. Changes nothing; call once for each block."""
         if not writes:
             return TreeChange(self.root, self.root)
-        planning = _Planning(self, writes)
-        root, _, _ = planning.change(b"", self.root, self._has_row, 0, len(writes))
-        return TreeChange(self.root, root, planning.puts, planning.deletes, planning.rows, planning.pages)
+        return _Planning(self).of(writes)
 
     def adopt(self, change: TreeChange) -> None:
         """Moves to the planned version, once its puts and deletes are in the store."""
@@ -130,13 +127,11 @@ class StateTree:
         while has_row:
             row = rows.get(path) or self._load(path, expected, True)
             slot = way[len(path)]
-            at = _ROW_HEAD + slot * HASH_BYTES
-            siblings.append(row[_ROW_HEAD:at] + row[at + HASH_BYTES : _ROW_INNER])
-            expected = row[at : at + HASH_BYTES]
-            has_row = bool(_ROW_NUMBERS.unpack_from(row, _ROW_INNER)[1] >> slot & 1)
-            path = way[: len(path) + 1]
-        page = pages.get(path) or self._load(path, expected, False)
-        return StateProof(tuple(siblings), page[_PAGE_HEAD:])
+            at = slot * HASH_BYTES
+            siblings.append(row[:at] + row[at + HASH_BYTES : ROW_HASHES_BYTES])
+            path, expected, has_row = _child(path, row, slot)
+        page = pages.get(path)
+        return StateProof(tuple(siblings), self._load(path, expected, False) if page is None else page)
 
     def get(self, key: bytes, /) -> bytes | None:
         """The value of a key. A short one costs no access of the store where its page is in memory."""
@@ -144,9 +139,11 @@ class StateTree:
         way = nibbles(place)
         page = self._pages.get(way[: self._depth]) or self._page_on(way)
         if page is not None:
-            at = _find(page, place)
-            if at < 0:
-                return None
+            at = page.find(place)
+            if at % RECORD_BYTES:  # not here, or in the middle of a value
+                at = find(page, place)
+                if at < 0:
+                    return None
             length = page[at + PLACE_BYTES]
             if length <= SHORT_VALUE_BYTES:
                 at += PLACE_BYTES + 1
@@ -187,6 +184,31 @@ class StateTree:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
+    def page_on(self, way: bytes) -> tuple[bytes, bytes]:
+        """The page at the end of a way, and its path."""
+        page = self._pages.get(way[: self._depth])
+        if page is not None:
+            return way[: self._depth], page
+        path, expected, has_row = b"", self.root, self._has_row
+        while has_row:
+            path, expected, has_row = _child(path, self._load(path, expected, True), way[len(path)])
+        self._depth = len(path)
+        return path, self._load(path, expected, False)
+
+    def row_at(self, path: bytes) -> bytes:
+        """The row of a subtree that has one."""
+        known = self._rows.get(path)
+        if known is not None:
+            return known
+        expected = self.root
+        for depth, slot in enumerate(path):
+            expected = child_hash(self._load(path[:depth], expected, True), slot)
+        return self._load(path, expected, True)
+
+    def page_at(self, path: bytes, expected: bytes) -> bytes:
+        """The page of a subtree that has no row."""
+        return self._load(path, expected, False)
+
     def _open(self) -> bool:
         """Reads what stands at the root; whether it is a row."""
         has_row = self._kv.get(TREE) is not None or sum(1 for _ in self._records(b"", PAGE_RECORDS + 1)) > PAGE_RECORDS
@@ -210,23 +232,22 @@ class StateTree:
         row = self._kv.get(TREE + path)
         if row is None:
             return None
-        if len(row) != _ROW_BYTES or _row_hash(row) != expected:
+        if len(row) != ROW_BYTES or row_hash(row) != expected:
             raise _damaged(path)
         self._rows.put(path, row)
         return row
 
     def _make_row(self, path: bytes, expected: bytes, entries: Iterable[tuple[bytes, bytes]]) -> bytes:
-        records = _records_of(entries)
-        row, pages, larger = _row_of(path, records)
-        if larger or _row_hash(row) != expected:
+        row, pages, larger = row_of(len(path), _page_of(entries))
+        if larger or row_hash(row) != expected:
             raise _damaged(path)
-        self._pages.update(pages)
+        self._pages.update({path + SLOTS[slot]: page for slot, page in pages.items()})
         self._rows.put(path, row)
         return row
 
     def _make_page(self, path: bytes, expected: bytes, entries: Iterable[tuple[bytes, bytes]]) -> bytes:
-        page = PAGE_TAG + _records_of(entries)
-        if len(page) > _PAGE_BYTES or _page_hash(page) != expected:
+        page = _page_of(entries)
+        if len(page) > PAGE_BYTES or page_hash(page) != expected:
             raise _damaged(path)
         self._pages.put(path, page)
         return page
@@ -237,233 +258,140 @@ class StateTree:
         if row is None:
             yield path, expected, is_row
             return
-        _, rows = _ROW_NUMBERS.unpack_from(row, _ROW_INNER)
         for slot in range(FANOUT):
-            at = _ROW_HEAD + slot * HASH_BYTES
-            hashed = row[at : at + HASH_BYTES]
+            child, hashed, has_row = _child(path, row, slot)
             if hashed != ZERO_HASH:
-                yield from self._made_below(path + _SLOTS[slot], hashed, bool(rows >> slot & 1))
+                yield from self._made_below(child, hashed, has_row)
 
 
 class _Planning:
-    """One batch of changes on its way through the tree. A subtree's changes are `keys[first:stop]`, places in order."""
+    """One batch of changes on its way through the tree: first the pages, then the rows above them, level by level."""
 
-    def __init__(self, tree: StateTree, writes: Mapping[bytes, bytes | None]) -> None:
-        self._rows_known, self._pages_known, self._load = tree._rows.get, tree._pages.get, tree._load
-        self._writes = {place_of(key): (key, value) for key, value in writes.items()}
-        self._keys = sorted(self._writes)
-        self.puts: list[tuple[bytes, bytes]] = []
-        self.deletes: list[bytes] = []
-        self.rows: dict[bytes, bytes | None] = {}
-        self.pages: dict[bytes, bytes | None] = {}
+    def __init__(self, tree: StateTree) -> None:
+        self._tree = tree
+        self._change = TreeChange(tree.root, tree.root)
+        self._changed: defaultdict[int, dict[bytes, _Changed]] = defaultdict(dict)  # by depth and path
 
-    def change(self, path: bytes, expected: bytes, has_row: bool, first: int, stop: int) -> _Changed:
-        return (self._change_row if has_row else self._change_page)(path, expected, first, stop)
+    def of(self, writes: Mapping[bytes, bytes | None]) -> TreeChange:
+        self._change_pages(writes)
+        for depth in range(max(self._changed, default=0), 0, -1):
+            self._change_rows(depth - 1, self._changed[depth])
+        change = self._change
+        root, _, _ = self._changed[0].get(b"", (change.before, 0, False))
+        return TreeChange(change.before, root, change.puts, change.deletes, change.rows, change.pages)
 
-    def _change_row(self, path: bytes, expected: bytes, first: int, stop: int) -> _Changed:
-        stored = self._rows_known(path) or self._load(path, expected, True)
-        row = bytearray(stored)
-        count: int
-        rows: int
-        count, rows = _ROW_NUMBERS.unpack_from(row, _ROW_INNER)
-        before, was_stored, keys = count, bool(rows), self._keys
-        byte, shift = _nibble_at(len(path))
-        while first < stop:
-            slot = keys[first][byte] >> shift & 15
-            end = self._end_of(slot, byte, shift, first, stop)
-            at = _ROW_HEAD + slot * HASH_BYTES
-            change = self._change_row if rows >> slot & 1 else self._change_page
-            hashed, grown, has_row = change(path + _SLOTS[slot], stored[at : at + HASH_BYTES], first, end)
-            row[at : at + HASH_BYTES] = hashed
-            if grown:
-                count += grown
-                rows = rows | 1 << slot if has_row else rows & ~(1 << slot)
-            first = end
-        if was_stored and not rows:
-            self.deletes.append(TREE + path)
-        if count <= PAGE_RECORDS:
-            return self._folded(path, row), count - before, False
-        _ROW_NUMBERS.pack_into(row, _ROW_INNER, count, rows)
-        if row == stored:
-            return expected, 0, True
-        after = self.rows[path] = bytes(row)
+    def _change_pages(self, writes: Mapping[bytes, bytes | None]) -> None:
+        key_at = {place_of(key): key for key in writes}
+        places = sorted(key_at)
+        values = [writes[key_at[place]] for place in places]
+        fields = [None if value is None else value_field(value) for value in values]
+        paths, pages, firsts = self._pages_of(places)
+        after, changed = with_fields(pages, firsts, places, fields)
+        puts, deletes = self._change.puts, self._change.deletes
+        for index in changed:
+            place, value = places[index], values[index]
+            if value is None:
+                deletes.append(STATE + place)
+            else:
+                puts.append((STATE + place, encode_record(key_at[place], value)))
+        for path, before, page in zip(paths, pages, after, strict=True):
+            if page != before:
+                self._changed[len(path)][path] = self._changed_page(path, before, page)
+
+    def _pages_of(self, places: list[bytes]) -> tuple[list[bytes], list[bytes], list[int]]:
+        """The pages in which these places (in order) lie: path, page, and which place is the first in each."""
+        paths: list[bytes] = []
+        pages: list[bytes] = []
+        firsts: list[int] = []
+        last = b""
+        for index, place in enumerate(places):
+            if place > last:
+                path, page = self._tree.page_on(nibbles(place))
+                last = _last_below(path)
+                paths.append(path)
+                pages.append(page)
+                firsts.append(index)
+        return paths, pages, firsts
+
+    def _changed_page(self, path: bytes, before: bytes, page: bytes) -> _Changed:
+        grown = (len(page) - len(before)) // RECORD_BYTES
+        if len(page) > PAGE_BYTES:
+            self._change.pages[path] = None
+            return self._built(path, page), grown, True
+        self._change.pages[path] = page
+        return page_hash(page), grown, False
+
+    def _change_rows(self, depth: int, below: Mapping[bytes, _Changed]) -> None:
+        """The rows of this depth after what changed below them."""
+        paths = list(dict.fromkeys([path[:depth] for path in below]))
+        number = {path: index for index, path in enumerate(paths)}
+        rows = [self._tree.row_at(path) for path in paths]
+        parents = [number[path[:depth]] for path in below]
+        after = with_children(rows, parents, [path[depth] for path in below], list(below.values()))
+        changed = self._changed[depth]
+        for path, before, row in zip(paths, rows, after, strict=True):
+            changed[path] = self._changed_row(path, before, row)
+
+    def _changed_row(self, path: bytes, before: bytes, row: bytes) -> _Changed:
+        count, rows = row_numbers(row)
+        count_before, rows_before = row_numbers(before)
         if rows:
-            self.puts.append((TREE + path, after))
-        return _row_hash(after), count - before, True
+            self._change.puts.append((TREE + path, row))
+        elif rows_before:
+            self._change.deletes.append(TREE + path)
+        if count <= PAGE_RECORDS:
+            return self._folded(path, row), count - count_before, False
+        self._change.rows[path] = row
+        return row_hash(row), count - count_before, True
 
-    def _end_of(self, slot: int, byte: int, shift: int, first: int, stop: int) -> int:
-        """Where the changes of a slot end that begin at `first`."""
-        keys = self._keys
-        after = first + 1
-        if after == stop or keys[after][byte] >> shift & 15 != slot:  # so it is nearly always far down
-            return after
-        if slot == FANOUT - 1:
-            return stop
-        beyond = keys[first][:byte] + bytes(((keys[first][byte] >> shift) + 1 << shift,))
-        return bisect_left(keys, beyond, after, stop)
-
-    def _folded(self, path: bytes, row: bytearray) -> bytes:
+    def _folded(self, path: bytes, row: bytes) -> bytes:
         """Makes a page of a subtree that has become too small for a row; its hash. All below it are pages by now."""
+        pages = self._change.pages
         records = []
         for slot in range(FANOUT):
-            at = _ROW_HEAD + slot * HASH_BYTES
-            child, hashed = path + _SLOTS[slot], bytes(row[at : at + HASH_BYTES])
+            child, hashed, _ = _child(path, row, slot)
             if hashed != ZERO_HASH:
-                page = self.pages.get(child) or self._load(child, hashed, False)
-                records.append(page[_PAGE_HEAD:])
-            self.pages[child] = None
-        self.rows[path] = None
-        page = self.pages[path] = PAGE_TAG + b"".join(records)
-        return _page_hash(page)
-
-    def _change_page(self, path: bytes, expected: bytes, first: int, stop: int) -> _Changed:
-        stored = self._pages_known(path) or self._load(path, expected, False)
-        many = stop - first > PAGE_RECORDS
-        page = self._merged(stored, first, stop) if many else self._replaced(stored, first, stop)
-        if page == stored:
-            return expected, 0, False
-        after = bytes(page)
-        grown = (len(after) - len(stored)) // RECORD_BYTES
-        if len(after) > _PAGE_BYTES:
-            self.pages[path] = None
-            return self._built(path, after[_PAGE_HEAD:]), grown, True
-        self.pages[path] = after
-        return _page_hash(after), grown, False
-
-    def _replaced(self, stored: bytes, first: int, stop: int) -> bytearray:
-        """A page after its changes."""
-        page = bytearray(stored)
-        for place in self._keys[first:stop]:
-            key, value = self._writes[place]
-            at = _find(page, place)
-            if value is None:
-                if at > 0:
-                    del page[at : at + RECORD_BYTES]
-                    self.deletes.append(STATE + place)
-                continue
-            held = value_field(value)
-            if at < 0:
-                at = _place_for(page, place)
-                page[at:at] = place + held
-            elif page.startswith(held, at + PLACE_BYTES):
-                continue
-            else:
-                page[at + PLACE_BYTES : at + RECORD_BYTES] = held
-            self.puts.append((STATE + place, encode_record(key, value)))
-        return page
-
-    def _merged(self, stored: bytes, first: int, stop: int) -> bytes:
-        """The same for more changes than a page holds: one by one, each would move all that stands behind it."""
-        records = [stored[at : at + RECORD_BYTES] for at in range(_PAGE_HEAD, len(stored), RECORD_BYTES)]
-        standing = {record[:PLACE_BYTES]: record for record in records}
-        for place in self._keys[first:stop]:
-            key, value = self._writes[place]
-            if value is None:
-                if standing.pop(place, None) is not None:
-                    self.deletes.append(STATE + place)
-                continue
-            record = place + value_field(value)
-            if standing.get(place) != record:
-                standing[place] = record
-                self.puts.append((STATE + place, encode_record(key, value)))
-        return PAGE_TAG + b"".join([standing[place] for place in sorted(standing)])
+                page = pages.get(child)
+                records.append(self._tree.page_at(child, hashed) if page is None else page)
+            pages[child] = None
+        self._change.rows[path] = None
+        page = pages[path] = b"".join(records)
+        return page_hash(page)
 
     def _built(self, path: bytes, records: bytes) -> bytes:
         """Makes a row of these records, which are all of the subtree, and what is below it; its hash."""
-        row, pages, larger = _row_of(path, records)
-        self.pages.update(pages)
+        row, pages, larger = row_of(len(path), records)
+        self._change.pages.update({path + SLOTS[slot]: page for slot, page in pages.items()})
         if larger:
             above = bytearray(row)
             for slot, below in larger.items():
-                at = _ROW_HEAD + slot * HASH_BYTES
-                above[at : at + HASH_BYTES] = self._built(path + _SLOTS[slot], below)
+                at = slot * HASH_BYTES
+                above[at : at + HASH_BYTES] = self._built(path + SLOTS[slot], below)
             row = bytes(above)
-            self.puts.append((TREE + path, row))
-        self.rows[path] = row
-        return _row_hash(row)
+            self._change.puts.append((TREE + path, row))
+        self._change.rows[path] = row
+        return row_hash(row)
+
+
+def _child(path: bytes, row: bytes, slot: int) -> tuple[bytes, bytes, bool]:
+    """Path and hash of a child, and whether it has a row."""
+    return path + SLOTS[slot], child_hash(row, slot), bool(row_numbers(row)[1] >> slot & 1)
 
 
 def _range(path: bytes) -> tuple[bytes, bytes]:
     """Where the records below `path` begin, and where they have ended."""
-    low = path.ljust(MAX_DEPTH, b"\x00")
-    high = path.ljust(MAX_DEPTH, b"\x0f")
-    return STATE + _packed(low), STATE + _packed(high) + b"\x00"
+    first = bytes.fromhex(path.translate(_HEX).ljust(MAX_DEPTH, b"0").decode())
+    return STATE + first, STATE + _last_below(path) + b"\x00"
 
 
-def _packed(path: bytes) -> bytes:
-    """The inverse of `nibbles`."""
-    return bytes(high << 4 | low for high, low in zip(path[::2], path[1::2], strict=True))
+def _last_below(path: bytes) -> bytes:
+    """The last place below `path`."""
+    return bytes.fromhex(path.translate(_HEX).ljust(MAX_DEPTH, b"f").decode())
 
 
-def _nibble_at(depth: int) -> tuple[int, int]:
-    """In which byte of a place the nibble of this depth stands, and how far from its lower end."""
-    return depth >> 1, 0 if depth & 1 else 4
-
-
-def _by_slot(records: bytes, depth: int) -> Iterator[tuple[int, bytes]]:
-    """Records in key order by their nibble at `depth`: (nibble, its records)."""
-    byte, shift = _nibble_at(depth)
-    start, size = 0, len(records)
-    while start < size:
-        slot = records[start + byte] >> shift & 15
-        stop = start + RECORD_BYTES
-        while stop < size and records[stop + byte] >> shift & 15 == slot:
-            stop += RECORD_BYTES
-        yield slot, records[start:stop]
-        start = stop
-
-
-def _find(page: bytes | bytearray, place: bytes) -> int:
-    """Where the record of a key stands in a page; -1 where there is none."""
-    at = page.find(place)
-    while at > 0 and at % RECORD_BYTES != _PAGE_HEAD:  # a value that reads like this place
-        at = page.find(place, at + 1)
-    return at
-
-
-def _place_for(page: bytearray, place: bytes) -> int:
-    """Where the record of a key belongs that has none in this page."""
-    low, high = 0, len(page) // RECORD_BYTES
-    while low < high:
-        middle = low + high >> 1
-        at = _PAGE_HEAD + middle * RECORD_BYTES
-        if page[at : at + PLACE_BYTES] < place:
-            low = middle + 1
-        else:
-            high = middle
-    return _PAGE_HEAD + low * RECORD_BYTES
-
-
-def _records_of(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """What stands in pages for entries of the store."""
+def _page_of(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """What stands in a page for entries of the store."""
     return b"".join([stored[len(STATE) :] + value_field(decode_record(record)[1]) for stored, record in entries])
-
-
-def _row_of(path: bytes, records: bytes) -> tuple[bytes, dict[bytes, bytes], dict[int, bytes]]:
-    """The row of a subtree's records; its pages by path; and the records of each slot that has too many for a page, whose
-    hash is still missing in the row."""
-    row = bytearray(_ROW_BYTES)
-    row[:_ROW_HEAD] = INNER_TAG
-    pages: dict[bytes, bytes] = {}
-    larger: dict[int, bytes] = {}
-    for slot, below in _by_slot(records, len(path)):
-        if len(below) > PAGE_RECORDS * RECORD_BYTES:
-            larger[slot] = below
-            continue
-        page = pages[path + _SLOTS[slot]] = PAGE_TAG + below
-        at = _ROW_HEAD + slot * HASH_BYTES
-        row[at : at + HASH_BYTES] = _page_hash(page)
-    rows = sum(1 << slot for slot in larger)
-    _ROW_NUMBERS.pack_into(row, _ROW_INNER, len(records) // RECORD_BYTES, rows)
-    return bytes(row), pages, larger
-
-
-def _page_hash(page: bytes) -> bytes:
-    return sha256(page).digest() if len(page) > _PAGE_HEAD else ZERO_HASH
-
-
-def _row_hash(row: bytes) -> bytes:
-    return sha256(row[:_ROW_INNER]).digest()
 
 
 def _damaged(path: bytes) -> StoreCorruptError:
