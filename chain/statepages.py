@@ -27,6 +27,8 @@ if ARRAYS:
 
 _NUMBERS = Struct(">IH")
 ROW_BYTES = ROW_HASHES_BYTES + _NUMBERS.size
+PAGES_ONLY = bytes(2)
+"""How a row ends that stands on nothing but pages."""
 AT_ONCE = 128
 """So many changes are worth the fixed cost of array operations."""
 SLOTS = [bytes((slot,)) for slot in range(FANOUT)]

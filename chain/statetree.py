@@ -25,6 +25,7 @@ from chain.hashes import HASH_BYTES, ZERO_HASH
 from chain.kv import KV, StoreCorruptError
 from chain.statepages import (
     PAGE_BYTES,
+    PAGES_ONLY,
     ROW_BYTES,
     ROW_HASHES_BYTES,
     SLOTS,
@@ -55,6 +56,7 @@ TREE = b"n"
 DEFAULT_CACHE_PAGES = 73_728  # all of a tree of a million keys
 
 _ROW_RECORDS = FANOUT * PAGE_RECORDS  # of the largest row that is made of its records
+_LAST = b"\xff" * PLACE_BYTES
 _HEX = bytes.maketrans(bytes(range(FANOUT)), b"0123456789abcdef")
 _DEPTHS_SOUGHT = 12  # no state that fits a disk is deeper, but for keys that somebody searched for
 
@@ -186,9 +188,10 @@ class StateTree:
 
     def page_on(self, way: bytes) -> tuple[bytes, bytes]:
         """The page at the end of a way, and its path."""
-        page = self._pages.get(way[: self._depth])
+        path = way[: self._depth]
+        page = self._pages.get(path)
         if page is not None:
-            return way[: self._depth], page
+            return path, page
         path, expected, has_row = b"", self.root, self._has_row
         while has_row:
             path, expected, has_row = _child(path, self._load(path, expected, True), way[len(path)])
@@ -294,20 +297,24 @@ class _Planning:
                 deletes.append(STATE + place)
             else:
                 puts.append((STATE + place, encode_record(key_at[place], value)))
+        kept = self._change.pages
         for path, before, page in zip(paths, pages, after, strict=True):
-            if page != before:
+            if len(page) != len(before):
                 self._changed[len(path)][path] = self._changed_page(path, before, page)
+            elif page != before:  # nothing but values: most pages
+                kept[path] = page
+                self._changed[len(path)][path] = (page_hash(page), 0, False)
 
     def _pages_of(self, places: list[bytes]) -> tuple[list[bytes], list[bytes], list[int]]:
         """The pages in which these places (in order) lie: path, page, and which place is the first in each."""
         paths: list[bytes] = []
         pages: list[bytes] = []
         firsts: list[int] = []
-        last = b""
+        last, page_on = b"", self._tree.page_on
         for index, place in enumerate(places):
             if place > last:
-                path, page = self._tree.page_on(nibbles(place))
-                last = _last_below(path)
+                path, page = page_on(nibbles(place))
+                last = _last_beside(place, len(path))
                 paths.append(path)
                 pages.append(page)
                 firsts.append(index)
@@ -333,6 +340,9 @@ class _Planning:
             changed[path] = self._changed_row(path, before, row)
 
     def _changed_row(self, path: bytes, before: bytes, row: bytes) -> _Changed:
+        if row.endswith(PAGES_ONLY) and row.endswith(before[ROW_HASHES_BYTES:]):
+            self._change.rows[path] = row  # most rows: as many keys as before, and nothing to store
+            return row_hash(row), 0, True
         count, rows = row_numbers(row)
         count_before, rows_before = row_numbers(before)
         if rows:
@@ -387,6 +397,14 @@ def _range(path: bytes) -> tuple[bytes, bytes]:
 def _last_below(path: bytes) -> bytes:
     """The last place below `path`."""
     return bytes.fromhex(path.translate(_HEX).ljust(MAX_DEPTH, b"f").decode())
+
+
+def _last_beside(place: bytes, depth: int) -> bytes:
+    """The last place that shares the first `depth` nibbles with this one."""
+    whole = depth >> 1
+    if depth & 1:
+        return place[:whole] + bytes((place[whole] | 15,)) + _LAST[whole + 1 :]
+    return place[:whole] + _LAST[whole:]
 
 
 def _page_of(entries: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -17,6 +17,7 @@ from time import perf_counter, thread_time
 
 from chain.leveldb import LevelKV
 from chain.statetree import StateTree
+from node.collector import calm_collector
 
 
 def key_of(number: int) -> bytes:
@@ -39,6 +40,7 @@ def run(keys: int, batch: int, rounds: int, folder: Path) -> dict[str, object]:
     fill(tree, kv, keys, 2_000)
     fill_seconds = perf_counter() - started
     kv.compact(b"", b"\xff")
+    calm_collector()  # as a node does
     plan_us: list[float] = []
     plan_cpu_us: list[float] = []
     write_us: list[float] = []
