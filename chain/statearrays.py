@@ -31,8 +31,8 @@ def with_fields(
     at = np.searchsorted(heads[:-1], heads_sought)
     alike = (heads[at] == heads_sought) & (at < len(records) - 1)
     there = alike & (records[at, :PLACE_BYTES] == sought).all(axis=1)
-    new = ~alike & ~removed
-    changes = new | there & ~removed & (records[at, PLACE_BYTES:] != wanted).any(axis=1)
+    new = ~alike
+    changes = new | there & (records[at, PLACE_BYTES:] != wanted).any(axis=1)
     in_place = changes & there
     records[at[in_place], PLACE_BYTES:] = wanted[in_place]
     entire = records.view(_RECORD).ravel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
@@ -288,6 +289,30 @@ def test_a_tree_on_disk_is_found_again(tmp_path_factory: pytest.TempPathFactory)
     keys = [b"%d" % i for i in range(0, 330, 11)]
     assert all(proves(tree.root, tree.prove(key), model, key) for key in keys)
     kv.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, PAGE_RECORDS, PAGE_RECORDS + 1, 5_000])
+def test_a_tree_of_any_size_is_found_again(count: int) -> None:
+    """Whether the root has a row is stored only where one below it has."""
+    kv = MemoryKV()
+    model = {b"%d" % i: b"v" for i in range(count)}
+    commit(StateTree(kv), kv, model)
+    tree = StateTree(kv, root=model_root(model))
+    assert all(proves(tree.root, tree.prove(key), model, key) for key in (b"0", b"77", b"absent"))
+    assert tree.plan({b"0": b"w"}).root == model_root({**model, b"0": b"w"})
+
+
+@pytest.mark.parametrize("cut", [lambda row: row[:-1], lambda row: row + b"\x00"])
+def test_a_row_of_another_length_is_damaged(cut: Callable[[bytes], bytes]) -> None:
+    """Its last bytes are not under its hash."""
+    kv = MemoryKV()
+    model = dict.fromkeys(CROWD, b"v")
+    commit(StateTree(kv), kv, model)
+    row = kv.get(b"n")
+    assert row is not None
+    kv.write([(b"n", cut(row))])
+    with pytest.raises(StoreCorruptError, match="Sync this node anew"):
+        StateTree(kv, root=model_root(model))
 
 
 @pytest.mark.parametrize("root", [ZERO_HASH, sha256(b"another").digest()])
