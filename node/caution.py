@@ -35,6 +35,7 @@ from consensus.types import BlockId, Height, Proposal, Round, ValidatorId, Valid
 from node.events import Memory, PeerId, PeerState
 
 NEAR = 1  # a guard this many heights below the one being decided is what an ordinary restart finds
+FIRST = 1  # at this height a validator that comes late looks like one that lost its disk: all are waited for
 BEYOND = 1  # silent heights after the one at which nobody was ahead of us
 
 
@@ -68,7 +69,10 @@ class Caution:
     ) -> bool:
         """Whether it is settled now and was not before. A peer that claims to be ahead counts once we have caught up with
         it, block by proved block; so a claim alone can neither silence us nor wake us. One that claims more than it can
-        prove makes us wait for the patience, no longer: until then everybody connected must have spoken and be reached."""
+        prove makes us wait for the patience, no longer: until then everybody connected must have spoken and be reached.
+
+        So long a new chain waits for all its validators too: one that came up while the others decided the first height would
+        be silent at the next two, and if another one then failed for good, nobody could tell it what it has not said."""
         if self.settled or self.me is None or self.last_signed is None:
             return False
         waited = self._stood_ms(height, now_ms) >= self.patience_ms
@@ -77,6 +81,8 @@ class Caution:
         level = validators.power_of(self.me)
         level += sum(validators.power_of(p) for p, s in peers.items() if s is not None and s.height <= height)
         if not validators.is_quorum(level):
+            return False
+        if height == FIRST and level < validators.total_power and not waited:
             return False
         alone = validators.is_quorum(validators.power_of(self.me))  # nobody could ever remind it of anything
         self.silent_to = 0 if alone or self.last_signed + NEAR >= height else height + BEYOND

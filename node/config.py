@@ -52,7 +52,7 @@ delta_ms = 300                     # added to each of them in every further roun
 cap_ms = 10000                     # none of them ever grows beyond this
 heartbeat_ms = 10000               # an idle network makes an empty block this often
 proof_block_ms = 500               # a block with transactions is followed by one that proves them, at latest after this
-caution_ms = 6000                  # a wiped validator rejoins a chain that stands still for it only after this long
+caution_ms = 6000                  # a wiped validator rejoins a chain that stands still for it only after this long; a new chain waits as long for all
 
 [storage]
 snapshot_interval = 1000           # a snapshot of the state every so many heights; 0: none

@@ -110,10 +110,26 @@ def test_a_log_that_is_lost_beside_its_guard_is_a_lost_memory() -> None:
         assert c.is_silent(height)
 
 
-def test_a_new_network_begins_without_waiting_for_anybody_but_a_quorum() -> None:
+def test_a_new_network_begins_with_all_its_validators() -> None:
     c = caution(last_signed=0)
-    assert c.settle(1, FOUR, peers(1, 1), 0)
+    assert not c.settle(1, FOUR, peers(1, 1), 0)
+    assert c.settle(1, FOUR, peers(1, 1, 1), 200)
     assert not c.is_silent(1)
+
+
+def test_a_new_network_waits_for_one_that_does_not_come_until_the_patience_is_over() -> None:
+    """Without it the others begin, and it is silent when it comes: then no other one may fail for good."""
+    c = caution(last_signed=0)
+    assert not c.settle(1, FOUR, peers(1, 1), 0)
+    assert not c.settle(1, FOUR, peers(1, 1), PATIENCE_MS - 1)
+    assert c.settle(1, FOUR, peers(1, 1), PATIENCE_MS)
+    assert not c.is_silent(1)
+
+
+def test_after_its_first_height_a_network_waits_for_nobody_but_a_quorum() -> None:
+    c = caution(last_signed=1)
+    assert c.settle(2, FOUR, peers(2, 2), 0)
+    assert not c.is_silent(2)
 
 
 def test_one_that_lies_about_its_height_neither_silences_nor_wakes() -> None:
