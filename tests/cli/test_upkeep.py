@@ -135,7 +135,8 @@ DAMAGE: dict[str, tuple[Callable[[Home], object], str, str]] = {
     "row of the tree": (_store(lambda kv: kv.write([(TREE, b"other")])), "db", "state"),
     "head": (_store(_flip(b"mhead")), "db", "head"),
     "snapshot": (
-        lambda h: next(h.snapshots.glob("*/0")).write_bytes(b"other"),
+        # A whole one: the node may have stopped while it wrote another, which lies in a folder of another name.
+        lambda h: (h.snapshots / str(SnapshotFolder(h.snapshots).heights()[0]) / "0").write_bytes(b"other"),
         "snapshots/",
         "chunk 0",
     ),
