@@ -391,12 +391,7 @@ def _child(path: bytes, row: bytes, slot: int) -> tuple[bytes, bytes, bool]:
 def _range(path: bytes) -> tuple[bytes, bytes]:
     """Where the records below `path` begin, and where they have ended."""
     first = bytes.fromhex(path.translate(_HEX).ljust(MAX_DEPTH, b"0").decode())
-    return STATE + first, STATE + _last_below(path) + b"\x00"
-
-
-def _last_below(path: bytes) -> bytes:
-    """The last place below `path`."""
-    return bytes.fromhex(path.translate(_HEX).ljust(MAX_DEPTH, b"f").decode())
+    return STATE + first, STATE + _last_beside(first, len(path)) + b"\x00"
 
 
 def _last_beside(place: bytes, depth: int) -> bytes:
