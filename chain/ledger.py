@@ -23,9 +23,9 @@ from chain.protocol import KNOWN, UnknownProtocolError
 from chain.receipt import pack_list
 from chain.refusal import Refusal
 from chain.snapshot import discard_unfinished
+from chain.state import StateChange, open_state
 from chain.statecache import StateCache
 from chain.stateproof import StateProof
-from chain.statetree import StateTree, TreeChange
 from chain.store import (
     BLOCK,
     COMMIT,
@@ -111,13 +111,13 @@ class Ledger:
         elif kv.get(GENESIS) != genesis.chain_id.encode():
             raise CorruptStoreError("the store holds another network's chain: use another folder or the right genesis")
         self.head = head
-        self._tree = StateTree(kv, head.state_root)
+        self._tree = open_state(kv, head.state_root)
         self._tree.warm()
         self._state = StateCache(self._tree)
         self.view: StateView = self._state
         self.system: SystemState = read_system(self.view, head.height)
         self._directory = Directory(self.view)
-        self._past: tuple[int, StateView, TreeChange] | None = None
+        self._past: tuple[int, StateView, StateChange] | None = None
         self._protocols = protocols
         self._require_known()
 
@@ -133,7 +133,7 @@ class Ledger:
     def _begin(self, genesis: Genesis) -> Head:
         discard_unfinished(self._kv)
         writes = genesis_state(self._runtime, genesis)
-        change = StateTree(self._kv).plan(writes)
+        change = open_state(self._kv).plan(writes)
         head = Head(0, BlockId(ZERO_HASH), genesis.time_ms, change.root, merkle.root([]))
         write_first_state(self._kv, change.puts, [(HEAD, encode_head(head)), (GENESIS, genesis.chain_id.encode())])
         return head
@@ -302,7 +302,7 @@ class Ledger:
         call = Call(contract, view, args, sender, self.head.height, time_ms, read_only=True)
         return self._runtime.execute(call, state, gas_limit)
 
-    def _provable(self) -> tuple[StateView, TreeChange] | None:
+    def _provable(self) -> tuple[StateView, StateChange] | None:
         """The state before the head block, whose root is in the head's header, and what leads the tree back to it."""
         height = self.head.height
         if self._past is None or self._past[0] != height:

@@ -18,9 +18,9 @@ from chain.genesis import Genesis
 from chain.hashes import HASH_BYTES, digest
 from chain.kv import KV
 from chain.overlay import Writes
+from chain.state import open_state
 from chain.stateproof import place_of
 from chain.staterecord import LONGEST_KEY
-from chain.statetree import StateTree
 from chain.store import (
     COMMIT,
     EARLIEST,
@@ -275,7 +275,7 @@ def _checked(chunks: Iterable[bytes], offer: Offer) -> Iterator[bytes]:
 
 def _write_state(kv: KV, entries: Iterator[tuple[bytes, bytes]]) -> bytes:
     """Batch by batch, so that a large state needs little memory; the root of all of it."""
-    tree = StateTree(kv)
+    tree = open_state(kv)
     while batch := list(islice(entries, ENTRIES_PER_BATCH)):
         if any(len(key) > LONGEST_KEY for key, _ in batch):
             raise SnapshotError(f"the snapshot has a key of more than {LONGEST_KEY} bytes, as no state can")

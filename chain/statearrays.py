@@ -1,71 +1,183 @@
-"""What `chain.statepages` does to one page or row after the other, done to all of a block's at once, as arrays of bytes."""
+"""What a block changes of the state, as arrays: thousands of places, pages and rows in one operation of numpy each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain, pairwise
+from dataclasses import dataclass, field
+from hashlib import sha256
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from chain.hashes import HASH_BYTES
-from chain.stateproof import PLACE_BYTES, RECORD_BYTES
+from chain.statememory import (
+    KEYS,
+    RECORD,
+    RECORDS,
+    ROWS,
+    START,
+    UNIT_RECORDS,
+    Bytes,
+    Numbers,
+    TreeMemory,
+)
+from chain.statepages import ROW_HASHES_BYTES, row_with
+from chain.stateproof import NEIGHBOURHOOD_BYTES, NEIGHBOURS_END_BYTES, PAGE_RECORDS, PLACE_BYTES, RECORD_BYTES
 
-_RECORD = np.dtype((np.void, RECORD_BYTES))
-_NO_FIELD = bytes(RECORD_BYTES - PLACE_BYTES)
+_FIELD_BYTES = RECORD_BYTES - PLACE_BYTES
 
 
-def with_fields(
-    pages: Sequence[bytes], counts: Sequence[int], places: Sequence[bytes], fields: Sequence[bytes | None]
-) -> tuple[list[bytes], list[int], list[int]]:
-    """Pages with these fields set and records put in; which changes changed anything; and which pages have to be changed
-    alone instead, since they lose a record, or a new place begins with the same eight bytes as one that is there.
+def table(pieces: Iterable[bytes], width: int) -> Bytes:
+    """Pieces of the same width as the rows of an array."""
+    return np.frombuffer(bytearray().join(pieces), np.uint8).reshape(-1, width)
 
-    `places` are in order; the first `counts[0]` belong to the first page, and so on.
+
+def pieces(rows: Bytes) -> list[bytes]:
+    """The other way round."""
+    cut: list[bytes] = rows.view((np.void, rows.shape[1])).ravel().tolist()
+    return cut
+
+
+def places_in_order(keys: Sequence[bytes]) -> tuple[Bytes, list[int]]:
+    """The places of these keys (see `chain.stateproof.place_of`) in ascending order, n x 32 bytes, and which key's each is."""
+    places = table([sha256(key).digest() for key in keys], PLACE_BYTES)
+    near = np.array([crc32(key[-NEIGHBOURS_END_BYTES:]) for key in keys], ">u4").view(np.uint8).reshape(-1, 4)
+    places[:, :NEIGHBOURHOOD_BYTES] = near[:, :NEIGHBOURHOOD_BYTES]
+    order = np.argsort(places.view((np.bytes_, PLACE_BYTES)).ravel())
+    return places[order], order.tolist()
+
+
+def groups(numbers: Numbers) -> npt.NDArray[np.int64]:
+    """Where in a sequence another number begins than stands before it; the first place too."""
+    return np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
+
+
+class PagesAtOnce:
+    """Pages, by their numbers in memory, after changes of their records, all at once.
+
+    The records at these places (n x 32 bytes, in order) get these fields or are put in; those from `firsts[i]` on lie in
+    page i. `changed` are the places where that changed anything. `alone` are the pages that have to be changed alone
+    instead, since they lose a record, become too long, or get a place that begins with the same eight bytes as another:
+    of those no more is said here.
     """
-    joined = bytearray().join([*pages, bytes(RECORD_BYTES)])  # one record more, so that there is one after every place
-    records, sought = _table(joined, RECORD_BYTES), _table(b"".join(places), PLACE_BYTES)
-    wanted = _table(b"".join([field or _NO_FIELD for field in fields]), RECORD_BYTES - PLACE_BYTES)
-    removed = np.array([field is None for field in fields])
-    heads, heads_sought = _heads(records), _heads(sought)
-    at = np.searchsorted(heads[:-1], heads_sought)
-    alike = (heads[at] == heads_sought) & (at < len(records) - 1)
-    there = alike & (records[at, :PLACE_BYTES] == sought).all(axis=1)
-    new = ~alike
-    changes = new | there & (records[at, PLACE_BYTES:] != wanted).any(axis=1)
-    in_place = changes & there
-    records[at[in_place], PLACE_BYTES:] = wanted[in_place]
-    entire = records.view(_RECORD).ravel()
-    if new.any():
-        entire = np.insert(entire, at[new], np.concatenate((sought, wanted), axis=1)[new].view(_RECORD).ravel())
-    page_of = np.repeat(np.arange(len(pages)), counts)
-    grown = np.bincount(page_of[new], minlength=len(pages)).tolist()
-    ends = accumulate(len(page) + more * RECORD_BYTES for page, more in zip(pages, grown, strict=True))
-    after = _cut(entire.tobytes(), ends)
-    alone = np.unique(page_of[removed | alike & ~there])
-    changed = np.flatnonzero(changes & ~np.isin(page_of, alone))
-    return after, changed.tolist(), alone.tolist()
+
+    def __init__(
+        self,
+        memory: TreeMemory,
+        numbers: Numbers,
+        places: Bytes,
+        firsts: npt.NDArray[np.int64],
+        fields: Sequence[bytes | None],
+    ) -> None:
+        columns = memory.pages[numbers]
+        counts = columns[:, RECORDS]
+        standing = _spans(columns[:, START] * UNIT_RECORDS, counts)
+        entire = np.zeros(len(standing) + 1, RECORD)  # one more, so that there is one after every place
+        np.take(memory.records, standing, out=entire[:-1], mode="clip")
+        records = entire.view(np.uint8).reshape(-1, RECORD_BYTES)
+        wanted = table([held or bytes(_FIELD_BYTES) for held in fields], _FIELD_BYTES)
+        page_of = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(places)))
+
+        heads, sought = _heads(records), _heads(places)
+        at = np.searchsorted(heads[:-1], sought)
+        alike = (heads[at] == sought) & (at < len(records) - 1)
+        there = alike & (records[at, :PLACE_BYTES] == places).all(axis=1)
+        grown = np.bincount(page_of[~alike], minlength=len(firsts)).astype(np.int32)
+        alone = counts + grown > PAGE_RECORDS
+        alone[page_of[np.array([held is None for held in fields]) | (alike & ~there)]] = True
+        grown[alone] = 0
+        together = ~alone[page_of]
+
+        in_place = together & there & (records[at, PLACE_BYTES:] != wanted).any(axis=1)
+        records[at[in_place], PLACE_BYTES:] = wanted[in_place]
+        new = together & ~alike
+        if new.any():
+            put_in = np.concatenate((places[new], wanted[new]), axis=1)
+            entire = np.insert(entire, at[new], put_in.view(RECORD).ravel())
+        self.changed: list[int] = np.flatnonzero(in_place | new).tolist()
+        self.alone: list[int] = np.flatnonzero(alone).tolist()
+        self.numbers, self.grown = numbers[~alone], grown[~alone]
+        self._all, self._counts, self._records = numbers, counts + grown, entire[:-1]
+        ends = np.cumsum(self._counts) * RECORD_BYTES
+        self._stops = ends[~alone]
+        self._starts = self._stops - self._counts[~alone] * RECORD_BYTES
+
+    def hashes(self) -> list[bytes]:
+        raw = self._records.view(np.uint8).data
+        spans = zip(self._starts.tolist(), self._stops.tolist(), strict=True)
+        return [sha256(raw[start:stop]).digest() for start, stop in spans]
+
+    def page(self, number: int) -> bytes | None:
+        """One of the pages by its number in memory."""
+        for index in np.flatnonzero(self.numbers == number).tolist():
+            return bytes(self._records.view(np.uint8)[self._starts[index] : self._stops[index]])
+        return None
+
+    def store(self, memory: TreeMemory) -> None:
+        """Makes these the pages in memory."""
+        memory.resize(self._all, self._counts)
+        starts = memory.pages[self._all, START] * UNIT_RECORDS
+        memory.records[_spans(starts, self._counts)] = self._records
 
 
-def with_hashes(
-    rows: Sequence[bytes], parents: Sequence[int], slots: Sequence[int], hashes: Sequence[bytes]
-) -> list[bytes]:
-    """Rows with the hashes of children set: child `slots[n]` of row `parents[n]` has `hashes[n]`."""
-    width = len(rows[0])
-    joined = bytearray().join(rows)
-    row = np.dtype([("hashes", np.uint8, (width // HASH_BYTES, HASH_BYTES)), ("numbers", np.void, width % HASH_BYTES)])
-    np.frombuffer(joined, row)["hashes"][parents, slots] = _table(b"".join(hashes), HASH_BYTES)
-    return _cut(bytes(joined), range(width, len(joined) + 1, width))
+@dataclass(slots=True)
+class Children:
+    """What changed below some rows: child `slots[n]` of row `parents[n]` has `hashes[n]`, `grown[n]` keys more than before
+    and, if that is not 0, a row or not."""
+
+    parents: list[int] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    grown: list[int] = field(default_factory=list)
+    has_row: list[bool] = field(default_factory=list)
 
 
-def _table(raw: bytes | bytearray, width: int) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(raw, np.uint8).reshape(-1, width)
+class RowsAtOnce:
+    """Copies of the rows above these children, after what changed of them."""
+
+    def __init__(self, memory: TreeMemory, children: Children) -> None:
+        self.numbers, index = np.unique(np.array(children.parents, np.int32), return_inverse=True)
+        self.before = memory.rows[self.numbers]
+        self.columns = self.before
+        self._hashes = memory.hashes[self.numbers]
+        self._hashes[index, children.slots] = table(children.hashes, HASH_BYTES)
+        if any(children.grown):
+            grown = np.array(children.grown)
+            bit = np.where(grown != 0, 1 << np.array(children.slots), 0)
+            self.columns = self.before.copy()
+            np.add.at(self.columns[:, KEYS], index, grown)
+            np.bitwise_and.at(self.columns[:, ROWS], index, ~bit)
+            np.bitwise_or.at(self.columns[:, ROWS], index, np.where(children.has_row, bit, 0))
+
+    def child_hash(self, index: int, slot: int) -> bytes:
+        return bytes(self._hashes[index, slot])
+
+    def row(self, index: int) -> bytes:
+        return row_with(self._hashes[index].tobytes(), *self.columns[index, KEYS : ROWS + 1].tolist())
+
+    def row_numbered(self, number: int) -> bytes | None:
+        """One of the rows by its number in memory."""
+        for index in np.flatnonzero(self.numbers == number).tolist():
+            return self.row(index)
+        return None
+
+    def hashes(self) -> list[bytes]:
+        raw = self._hashes.reshape(-1).data
+        return [sha256(raw[at : at + ROW_HASHES_BYTES]).digest() for at in range(0, len(raw), ROW_HASHES_BYTES)]
+
+    def store(self, memory: TreeMemory) -> None:
+        """Makes the copies the rows."""
+        memory.hashes[self.numbers] = self._hashes
+        memory.rows[self.numbers] = self.columns
 
 
-def _heads(places: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+def _spans(starts: Numbers, counts: Numbers) -> npt.NDArray[np.int64]:
+    """The numbers from each start on, so many as its count, one span behind the other."""
+    ends = np.cumsum(counts)
+    return np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1])
+
+
+def _heads(places: Bytes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     """The first eight bytes of places or records, as numbers in the same order."""
     return np.ascontiguousarray(places[:, :8]).view(">u8").ravel().astype(np.uint64)
-
-
-def _cut(joined: bytes, ends: Iterable[int]) -> list[bytes]:
-    return [joined[start:end] for start, end in pairwise(chain((0,), ends))]

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from importlib.util import find_spec
-from itertools import pairwise
 from struct import Struct
 
 from chain.hashes import HASH_BYTES
@@ -20,17 +18,8 @@ from chain.stateproof import FANOUT, PAGE_RECORDS, PLACE_BYTES, RECORD_BYTES, pa
 
 PAGE_BYTES = PAGE_RECORDS * RECORD_BYTES  # of the largest
 ROW_HASHES_BYTES = FANOUT * HASH_BYTES
-ARRAYS = find_spec("numpy") is not None
-"""Whether many changes are made at once. Where numpy is not built for an interpreter, all comes out the same, later."""
-if ARRAYS:
-    from chain import statearrays
-
 _NUMBERS = Struct(">IH")
 ROW_BYTES = ROW_HASHES_BYTES + _NUMBERS.size
-PAGES_ONLY = bytes(2)
-"""How a row ends that stands on nothing but pages."""
-AT_ONCE = 128
-"""So many changes are worth the fixed cost of array operations."""
 SLOTS = [bytes((slot,)) for slot in range(FANOUT)]
 
 
@@ -46,6 +35,11 @@ def row_numbers(row: bytes) -> tuple[int, int]:
     """How many keys its subtree has, and which children have rows (a bit for each)."""
     count, rows = _NUMBERS.unpack_from(row, ROW_HASHES_BYTES)
     return count, rows
+
+
+def row_with(hashes: bytes, keys: int, rows: int) -> bytes:
+    """A row of these 16 hashes (512 bytes) and numbers."""
+    return hashes + _NUMBERS.pack(keys, rows)
 
 
 def row_of(depth: int, records: bytes) -> tuple[bytes, dict[int, bytes], dict[int, bytes]]:
@@ -64,63 +58,20 @@ def row_of(depth: int, records: bytes) -> tuple[bytes, dict[int, bytes], dict[in
     return bytes(row), pages, larger
 
 
-def find(page: bytes | bytearray, place: bytes) -> int:
-    """Where the record of a place stands in a page; -1 where there is none."""
-    at = page.find(place)
-    while at % RECORD_BYTES and at > 0:  # a value that reads like this place
-        at = page.find(place, at + 1)
-    return at
+def with_fields(page: bytes, places: Sequence[bytes], fields: Sequence[bytes | None]) -> tuple[bytes, list[int]]:
+    """A page after changes of its records, and which of the changes changed anything.
 
-
-def with_fields(
-    pages: Sequence[bytes], firsts: Sequence[int], places: Sequence[bytes], fields: Sequence[bytes | None]
-) -> tuple[list[bytes], list[int]]:
-    """Pages after their changes, and which of the changes changed anything.
-
-    `places` are in order, each with the field that its record is to have (None: no record); those from `firsts[n]` up to the
-    next of `firsts` belong to page n. A page may come out longer than PAGE_BYTES.
+    `places` are in order, each with the field that its record is to have (None: no record). The page may come out longer
+    than PAGE_BYTES.
     """
-    concerned = [range(first, stop) for first, stop in pairwise([*firsts, len(places)])]
-    after, changed, alone = list(pages), list[int](), list(range(len(pages)))
-    if ARRAYS and len(places) >= AT_ONCE:
-        after, changed, alone = statearrays.with_fields(pages, [len(some) for some in concerned], places, fields)
-    for number in alone:
-        change = _merged if len(concerned[number]) > PAGE_RECORDS else _replaced
-        after[number] = change(pages[number], places, fields, concerned[number], changed)
-    return after, changed
+    return (_merged if len(places) > PAGE_RECORDS else _replaced)(page, places, fields)
 
 
-def with_children(
-    rows: Sequence[bytes], parents: Sequence[int], slots: Sequence[int], children: Sequence[tuple[bytes, int, bool]]
-) -> list[bytes]:
-    """Rows after changes below them: child `slots[n]` of row `parents[n]` has the hash `children[n][0]`, so many keys more
-    than before, and a row or not."""
-    if ARRAYS and len(children) >= AT_ONCE:
-        after = statearrays.with_hashes(rows, parents, slots, [hashed for hashed, _, _ in children])
-    else:
-        changing = [bytearray(row) for row in rows]
-        for parent, slot, (hashed, _, _) in zip(parents, slots, children, strict=True):
-            changing[parent][slot * HASH_BYTES : slot * HASH_BYTES + HASH_BYTES] = hashed
-        after = [bytes(row) for row in changing]
-    for parent, slot, (_, grown, has_row) in zip(parents, slots, children, strict=True):
-        if grown:
-            after[parent] = _renumbered(after[parent], slot, grown, has_row)
-    return after
-
-
-def _renumbered(row: bytes, slot: int, grown: int, has_row: bool) -> bytes:
-    count, rows = row_numbers(row)
-    rows = rows | 1 << slot if has_row else rows & ~(1 << slot)
-    return row[:ROW_HASHES_BYTES] + _NUMBERS.pack(count + grown, rows)
-
-
-def _replaced(
-    stored: bytes, places: Sequence[bytes], fields: Sequence[bytes | None], concerned: range, changed: list[int]
-) -> bytes:
+def _replaced(stored: bytes, places: Sequence[bytes], fields: Sequence[bytes | None]) -> tuple[bytes, list[int]]:
     page = bytearray(stored)
-    for index in concerned:
-        place, held = places[index], fields[index]
-        at = find(page, place)
+    changed: list[int] = []
+    for index, (place, held) in enumerate(zip(places, fields, strict=True)):
+        at = _find(page, place)
         if held is None:
             if at < 0:
                 continue
@@ -133,17 +84,15 @@ def _replaced(
         else:
             page[at + PLACE_BYTES : at + RECORD_BYTES] = held
         changed.append(index)
-    return bytes(page)
+    return bytes(page), changed
 
 
-def _merged(
-    stored: bytes, places: Sequence[bytes], fields: Sequence[bytes | None], concerned: range, changed: list[int]
-) -> bytes:
+def _merged(stored: bytes, places: Sequence[bytes], fields: Sequence[bytes | None]) -> tuple[bytes, list[int]]:
     """The same for more changes than a page holds: one by one, each would move all that stands behind it."""
     records = [stored[at : at + RECORD_BYTES] for at in range(0, len(stored), RECORD_BYTES)]
     standing = {record[:PLACE_BYTES]: record[PLACE_BYTES:] for record in records}
-    for index in concerned:
-        place, held = places[index], fields[index]
+    changed: list[int] = []
+    for index, (place, held) in enumerate(zip(places, fields, strict=True)):
         if standing.get(place) == held:
             continue
         if held is None:
@@ -151,7 +100,15 @@ def _merged(
         else:
             standing[place] = held
         changed.append(index)
-    return b"".join([place + standing[place] for place in sorted(standing)])
+    return b"".join([place + standing[place] for place in sorted(standing)]), changed
+
+
+def _find(page: bytearray, place: bytes) -> int:
+    """Where the record of a place stands in a page; -1 where there is none."""
+    at = page.find(place)
+    while at % RECORD_BYTES and at > 0:  # a value that reads like this place
+        at = page.find(place, at + 1)
+    return at
 
 
 def _by_slot(records: bytes, depth: int) -> Iterator[tuple[int, bytes]]:

@@ -38,9 +38,11 @@ PAGE_RECORDS = 96
 SIBLINGS_BYTES = (FANOUT - 1) * HASH_BYTES
 LONG_VALUE_TAG = b"\xff"
 
-_NEIGHBOURS_END_BYTES = 40  # an address
-_NEIGHBOURHOOD_BYTES = 3
+NEIGHBOURS_END_BYTES = 40  # an address
+NEIGHBOURHOOD_BYTES = 3
 
+_HEX = bytes.maketrans(bytes(range(FANOUT)), b"0123456789abcdef")
+_LAST = b"\xff" * PLACE_BYTES
 _LENGTHS = [bytes((length,)) for length in range(SHORT_VALUE_BYTES + 1)]
 _NIBBLES = bytes.maketrans(b"0123456789abcdef", bytes(range(FANOUT)))
 
@@ -59,13 +61,26 @@ class StateProof:
 
 def place_of(key: bytes) -> bytes:
     """Where a key stands in the state: 32 bytes."""
-    neighbourhood = crc32(key[-_NEIGHBOURS_END_BYTES:]) >> 8
-    return neighbourhood.to_bytes(_NEIGHBOURHOOD_BYTES, "big") + sha256(key).digest()[_NEIGHBOURHOOD_BYTES:]
+    neighbourhood = crc32(key[-NEIGHBOURS_END_BYTES:]) >> 8
+    return neighbourhood.to_bytes(NEIGHBOURHOOD_BYTES, "big") + sha256(key).digest()[NEIGHBOURHOOD_BYTES:]
 
 
 def nibbles(place: bytes) -> bytes:
     """A place's way through the tree: one byte, 0 to 15, for each level."""
     return place.hex().encode().translate(_NIBBLES)
+
+
+def first_on(path: bytes) -> bytes:
+    """The first place on a way: `path` is one byte, 0 to 15, for each level."""
+    return bytes.fromhex(path.translate(_HEX).ljust(MAX_DEPTH, b"0").decode())
+
+
+def last_beside(place: bytes, depth: int) -> bytes:
+    """The last place that shares the first `depth` nibbles with this one."""
+    whole = depth >> 1
+    if depth & 1:
+        return place[:whole] + bytes((place[whole] | 15,)) + _LAST[whole + 1 :]
+    return place[:whole] + _LAST[whole:]
 
 
 def value_field(value: bytes) -> bytes:

@@ -1,6 +1,7 @@
-"""How a pair of the state lies in the store: one record, under the key's place in the tree.
+"""How the state lies in the store: a record for each pair, under the key's place in the tree, and some rows of the tree.
 
 s<place>    u16 length of the key | key | value
+n<path>     a row of which a child has a row (`chain.statepages`); the path is one byte (0 to 15) a level
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from chain.kv import StoreCorruptError
 from chain.stateproof import place_of
 
 STATE = b"s"
+TREE = b"n"
 
 _LENGTH_BYTES = 2
 LONGEST_KEY = (1 << 8 * _LENGTH_BYTES) - 1
+_USUAL = [length.to_bytes(_LENGTH_BYTES, "big") for length in range(256)]
 
 
 def record_key(key: bytes) -> bytes:
@@ -21,7 +24,8 @@ def record_key(key: bytes) -> bytes:
 
 def encode_record(key: bytes, value: bytes) -> bytes:
     """Raises OverflowError for a key that is longer than LONGEST_KEY."""
-    return len(key).to_bytes(_LENGTH_BYTES, "big") + key + value
+    length = len(key)
+    return (_USUAL[length] if length < len(_USUAL) else length.to_bytes(_LENGTH_BYTES, "big")) + key + value
 
 
 def decode_record(raw: bytes) -> tuple[bytes, bytes]:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from chain.hashes import ZERO_HASH
 from chain.memory import MemoryKV
+from chain.stateplan import TreeChange
 from chain.stateproof import PAGE_RECORDS, StateProof, nibbles, place_of, value_field, verify_absent, verify_present
-from chain.statetree import StateTree, TreeChange
+from chain.statetree import StateTree
 
 Writes = dict[bytes, bytes | None]
 

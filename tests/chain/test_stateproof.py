@@ -170,7 +170,7 @@ def test_nothing_that_a_stranger_sends_makes_verifying_raise(
 def test_an_inner_node_is_not_taken_for_a_page() -> None:
     """Neither has a tag before it: an inner node's 512 bytes are no whole number of records."""
     way = nibbles(place_of(b"key 0"))
-    rows = [TREE.row_at(way[:depth])[:512] for depth in range(len(TREE.prove(b"key 0").siblings))]
+    rows = [TREE.memory.row(TREE.memory.link(way[:depth]))[:512] for depth in range(len(TREE.prove(b"key 0").siblings))]
     assert rows
     assert page_hash(rows[0]) == ROOT
     assert proved_page(ROOT, b"key 0", StateProof((), rows[0])) is None

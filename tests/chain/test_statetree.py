@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chain import statepages
+from chain import stateplan
 from chain.hashes import ZERO_HASH
 from chain.kv import StoreCorruptError
 from chain.leveldb import LevelKV
 from chain.memory import MemoryKV
+from chain.stateplan import TreeChange
 from chain.stateproof import (
     PAGE_RECORDS,
     StateProof,
@@ -25,7 +26,7 @@ from chain.stateproof import (
     verify_absent,
 )
 from chain.staterecord import encode_record
-from chain.statetree import StateTree, TreeChange
+from chain.statetree import StateTree
 from tests.chain.states import (
     BATCH,
     CROWD,
@@ -50,7 +51,7 @@ class TreeAgainstDict(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.kv = MemoryKV()
-        self.tree = StateTree(self.kv, cache_pages=4)
+        self.tree = StateTree(self.kv, memory_bytes=2_500)
         self.model: dict[bytes, bytes] = {}
         self.before: dict[bytes, bytes] = {}
 
@@ -60,7 +61,7 @@ class TreeAgainstDict(RuleBasedStateMachine):
         self.model = applied(self.before, writes)
         with pytest.MonkeyPatch.context() as patched:
             if at_once:
-                patched.setattr(statepages, "AT_ONCE", 1)
+                patched.setattr(stateplan, "AT_ONCE", 1)
             commit(self.tree, self.kv, writes)
 
     @rule(kept=st.integers(0, len(CROWD)), value=st.none() | st.binary(max_size=1), at_once=st.booleans())
@@ -87,7 +88,7 @@ class TreeAgainstDict(RuleBasedStateMachine):
 
     @rule(warm=st.booleans())
     def restarts(self, warm: bool) -> None:
-        self.tree = StateTree(self.kv, root=self.tree.root, cache_pages=4)
+        self.tree = StateTree(self.kv, root=self.tree.root, memory_bytes=2_500)
         if warm:
             self.tree.warm()
 
@@ -271,7 +272,7 @@ def test_a_warm_tree_reads_no_more_of_the_store() -> None:
 def test_the_cache_may_be_smaller_than_the_tree() -> None:
     kv = MemoryKV()
     model = {b"%d" % i: b"v" for i in range(2_000)}
-    tree = StateTree(kv, cache_pages=3)
+    tree = StateTree(kv, memory_bytes=2_000)
     commit(tree, kv, model)
     tree.warm()
     assert all(proves(tree.root, tree.prove(key), model, key) for key in list(model)[::50])

@@ -15,8 +15,7 @@ from click.testing import CliRunner, Result
 from chain.leveldb import LevelKV
 from chain.receipt import pack_list
 from chain.stateproof import PAGE_RECORDS
-from chain.staterecord import STATE, encode_record, record_key
-from chain.statetree import TREE
+from chain.staterecord import STATE, TREE, encode_record, record_key
 from chain.store import BLOCK, COMMIT, RECEIPTS, at_height
 from gridbft.v1 import client_pb2 as pb
 from gridbft.wallet import Wallet

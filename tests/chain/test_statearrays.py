@@ -1,0 +1,151 @@
+"""Changing pages and rows as arrays, all at once, gives what a dict says."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chain.statearrays import Children, PagesAtOnce, RowsAtOnce, groups, pieces, places_in_order, table
+from chain.statememory import TreeMemory
+from chain.statepages import row_numbers, row_of, row_with
+from chain.stateproof import PAGE_RECORDS, page_hash, place_of, value_field
+from tests.chain.states import KEYS
+
+Page = dict[bytes, bytes]
+
+PAGES = 4  # below the root; the first nibble says to which one a place belongs
+# Many places begin with the same eight bytes, by which arrays look for them.
+PLACES = st.builds(
+    lambda page, head, tail: bytes((page << 4, head)) + bytes(29) + bytes((tail,)),
+    st.integers(0, PAGES - 1),
+    st.sampled_from([0, 1, 254, 255]),
+    st.sampled_from([0, 1, 255]),
+)
+# Few do.
+APART = st.builds(
+    lambda page, head: bytes((page << 4, head)) + bytes(30), st.integers(0, PAGES - 1), st.integers(0, 255)
+)
+FIELDS = st.sampled_from([value_field(bytes((n,))) for n in range(3)])
+
+
+def page_of(model: Page, slot: int) -> bytes:
+    return b"".join([place + model[place] for place in sorted(model) if place[0] >> 4 == slot])
+
+
+def memory_of(model: Page) -> TreeMemory:
+    memory = TreeMemory(0)
+    memory.put_row(b"", row_with(bytes(512), len(model), 0))
+    for slot in range(PAGES):
+        memory.put_page(bytes((slot,)), page_of(model, slot))
+    return memory
+
+
+@given(st.lists(KEYS, unique=True, min_size=1))
+def test_places_come_in_order_with_their_keys(keys: list[bytes]) -> None:
+    places, order = places_in_order(keys)
+    assert pieces(places) == sorted(map(place_of, keys))
+    assert [place_of(keys[index]) for index in order] == pieces(places)
+
+
+@given(
+    st.dictionaries(PLACES | APART, FIELDS),
+    st.dictionaries(PLACES | APART, st.none() | FIELDS, min_size=1) | st.dictionaries(APART, FIELDS, min_size=1),
+)
+def test_changing_pages_all_at_once(standing: Page, changes: dict[bytes, bytes | None]) -> None:
+    memory = memory_of(standing)
+    ordered = sorted(changes)
+    places = table(ordered, 32)
+    numbers = memory.pages_on(places)
+    firsts = groups(numbers)
+    pages = PagesAtOnce(memory, numbers[firsts], places, firsts, [changes[place] for place in ordered])
+
+    slots = sorted({place[0] >> 4 for place in ordered})
+    alone = [slots[index] for index in pages.alone]
+    for slot in slots:
+        loses = any(changes[place] is None for place in ordered if place[0] >> 4 == slot)
+        alike = any(
+            place != other and place[:8] == other[:8]
+            for place in ordered
+            if place[0] >> 4 == slot
+            for other in standing
+        )
+        assert not loses or slot in alone
+        assert slot not in alone or loses or alike
+
+    together = [place for place in ordered if place[0] >> 4 not in alone]
+    after = {**standing, **{place: held for place in together if (held := changes[place]) is not None}}
+    assert [ordered[index] for index in pages.changed] == [p for p in together if standing.get(p) != changes[p]]
+    changed_pages = [page_of(after, slot) for slot in slots if slot not in alone]
+    assert pages.hashes() == list(map(page_hash, changed_pages))
+    assert [pages.page(number) for number in pages.numbers.tolist()] == changed_pages
+    assert pages.page(0) is None
+    assert pages.grown.tolist() == [
+        sum(place[0] >> 4 == slot for place in after) - sum(place[0] >> 4 == slot for place in standing)
+        for slot in slots
+        if slot not in alone
+    ]
+
+    assert [memory.page(-memory.link(bytes((slot,)))) for slot in range(PAGES)] == [
+        page_of(standing, slot) for slot in range(PAGES)
+    ]
+    pages.store(memory)
+    assert [memory.page(-memory.link(bytes((slot,)))) for slot in range(PAGES)] == [
+        page_of(after, slot) for slot in range(PAGES)
+    ]
+
+
+def test_a_page_that_becomes_too_long_is_changed_alone() -> None:
+    standing = {bytes((0, n)) + bytes(30): value_field(b"v") for n in range(PAGE_RECORDS - 1)}
+    memory = memory_of(standing)
+    more = [bytes((0, n)) + bytes(30) for n in (200, 201)] + [bytes((16, 0)) + bytes(30)]
+    for count, alone in ((1, []), (2, [0])):
+        places = table([*more[:count], more[2]], 32)
+        numbers = memory.pages_on(places)
+        firsts = groups(numbers)
+        fields = [value_field(b"w")] * (count + 1)
+        assert PagesAtOnce(memory, numbers[firsts], places, firsts, fields).alone == alone
+
+
+CHILDREN = st.dictionaries(
+    st.tuples(st.integers(0, PAGES - 1), st.integers(0, 15)),
+    st.tuples(st.binary(min_size=32, max_size=32), st.integers(-50, 2_000), st.booleans()),
+    min_size=1,
+)
+
+
+@given(CHILDREN, st.integers(0, 0xFFFF))
+def test_changing_rows_all_at_once(children: dict[tuple[int, int], tuple[bytes, int, bool]], bits: int) -> None:
+    records = b"".join(bytes((n,)) + bytes(31) + value_field(b"v") for n in range(256))
+    before = row_with(row_of(0, records)[0][:512], 256, bits)
+    memory = TreeMemory(0)
+    memory.put_row(b"", before)
+    for slot in range(PAGES):
+        memory.put_row(bytes((slot,)), before)
+    numbers = [memory.link(bytes((slot,))) for slot in range(PAGES)]
+    below = Children()
+    for (parent, slot), (hashed, grown, has_row) in children.items():
+        below.parents.append(numbers[parent])
+        below.slots.append(slot)
+        below.hashes.append(hashed)
+        below.grown.append(grown)
+        below.has_row.append(has_row)
+    rows = RowsAtOnce(memory, below)
+    assert set(rows.numbers.tolist()) == {numbers[parent] for parent, _ in children}
+    rows.store(memory)
+    for parent, number in enumerate(numbers):
+        mine = {slot: change for (above, slot), change in children.items() if above == parent}
+        row = memory.row(number)
+        assert rows.row_numbered(number) == (row if mine else None)
+        keys, with_rows = row_numbers(row)
+        assert keys == 256 + sum(grown for _, grown, _ in mine.values())
+        for slot in range(16):
+            hashed, grown, has_row = mine.get(slot, (before[32 * slot : 32 * slot + 32], 0, False))
+            assert row[32 * slot : 32 * slot + 32] == hashed
+            assert with_rows >> slot & 1 == (has_row if grown else bits >> slot & 1)
+    assert np.array_equal(memory.rows[memory.link(b"")], memory_columns(before, memory))
+
+
+def memory_columns(row: bytes, memory: TreeMemory) -> list[int]:
+    """Of the root: nothing above it changed."""
+    return [0, 0, *row_numbers(row), 0]
