@@ -21,6 +21,7 @@ from chain.statememory import (
     Bytes,
     Numbers,
     TreeMemory,
+    spans,
 )
 from chain.statepages import ROW_HASHES_BYTES, row_with
 from chain.stateproof import NEIGHBOURHOOD_BYTES, NEIGHBOURS_END_BYTES, PAGE_RECORDS, PLACE_BYTES, RECORD_BYTES
@@ -72,7 +73,7 @@ class PagesAtOnce:
     ) -> None:
         columns = memory.pages[numbers]
         counts = columns[:, RECORDS]
-        standing = _spans(columns[:, START] * UNIT_RECORDS, counts)
+        standing = spans(columns[:, START] * UNIT_RECORDS, counts)
         entire = np.zeros(len(standing) + 1, RECORD)  # one more, so that there is one after every place
         np.take(memory.records, standing, out=entire[:-1], mode="clip")
         records = entire.view(np.uint8).reshape(-1, RECORD_BYTES)
@@ -118,7 +119,7 @@ class PagesAtOnce:
         """Makes these the pages in memory."""
         memory.resize(self._all, self._counts)
         starts = memory.pages[self._all, START] * UNIT_RECORDS
-        memory.records[_spans(starts, self._counts)] = self._records
+        memory.records[spans(starts, self._counts)] = self._records
 
 
 @dataclass(slots=True)
@@ -170,12 +171,6 @@ class RowsAtOnce:
         """Makes the copies the rows."""
         memory.hashes[self.numbers] = self._hashes
         memory.rows[self.numbers] = self.columns
-
-
-def _spans(starts: Numbers, counts: Numbers) -> npt.NDArray[np.int64]:
-    """The numbers from each start on, so many as its count, one span behind the other."""
-    ends = np.cumsum(counts)
-    return np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1])
 
 
 def _heads(places: Bytes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

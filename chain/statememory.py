@@ -30,6 +30,7 @@ ABOVE_ROOT = 0
 
 _NEAR_DEPTH = 4  # pages down to here are found by the first two bytes of a place, deeper ones row by row
 _FIRST_UNITS, _FIRST_PAGES, _FIRST_ROWS = 64, 32, 8
+_SLACK_BYTES = 4 << 20
 
 # Columns of `TreeMemory.pages` and `TreeMemory.rows`.
 PARENT, SLOT = 0, 1  # the row above, and which of its children this is
@@ -166,15 +167,16 @@ class TreeMemory:
             self._drop(above, path[-1] if path else 0)
 
     def shrink(self) -> None:
-        """Forgets children of the root, one after the other, until no more than the limit is used."""
+        """Forgets children of the root, one after the other, until no more than the limit is used; and moves the pages
+        together when too much room between them is free, since they grew."""
         root = self._link_at[ABOVE_ROOT, 0]
-        if root <= 0:
-            return
-        for _ in range(FANOUT):
+        for _ in range(FANOUT if root > 0 else 0):
             if self.used_bytes <= self.limit_bytes:
-                return
+                break
             self._drop(root, self._next_victim)
             self._next_victim = (self._next_victim + 1) % FANOUT
+        if self._next_unit * UNIT_BYTES > self.used_bytes * 5 // 4 + _SLACK_BYTES:
+            self._move_together()
 
     def _above(self, path: bytes) -> tuple[int, int]:
         """Row and slot of a path."""
@@ -225,6 +227,21 @@ class TreeMemory:
             self._view()
         return start
 
+    def _move_together(self) -> None:
+        here = np.ones(self._next_page, bool)
+        here[[0, *self._free_pages]] = False
+        numbers = np.flatnonzero(here)
+        starts, units = self.pages[numbers, START], self.pages[numbers, UNITS]
+        ends = np.cumsum(units)
+        self._next_unit = int(units.sum())
+        moved = _private(max(_FIRST_UNITS, self._next_unit * 5 // 4) * UNIT_BYTES)
+        standing = spans(starts * UNIT_RECORDS, units * UNIT_RECORDS)
+        np.frombuffer(moved, RECORD)[: len(standing)] = self.records[standing]
+        self.pages[numbers, START] = ends - units
+        self._free_units.clear()
+        self._buffer = moved
+        self._view()
+
     def _new_page(self) -> int:
         if self._free_pages:
             return self._free_pages.pop()
@@ -270,6 +287,12 @@ class TreeMemory:
             self._free_room(number)
             self.pages[number, START : UNITS + 1] = self._room(needed), needed
         self.pages[pages, RECORDS] = counts
+
+
+def spans(starts: Numbers, counts: Numbers) -> npt.NDArray[np.int64]:
+    """The numbers from each start on, so many as its count, one span behind the other."""
+    ends = np.cumsum(counts, dtype=np.int64)
+    return np.repeat(starts - (ends - counts), counts) + np.arange(counts.sum())
 
 
 def _private(size: int) -> mmap.mmap:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from chain import statememory
 from chain.statearrays import table
 from chain.statememory import ELSEWHERE, RECORDS, UNIT_BYTES, TreeMemory
 from chain.statepages import row_with
@@ -76,9 +78,12 @@ class MemoryAgainstDict(RuleBasedStateMachine):
         for path in chosen:
             self.memory.put_page(path, self.pages[path])
 
-    @rule()
-    def shrinks(self) -> None:
-        self.memory.shrink()
+    @rule(together=st.booleans())
+    def shrinks(self, together: bool) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            if together:
+                patched.setattr(statememory, "_SLACK_BYTES", 0)
+            self.memory.shrink()
         gone = [path for path in {*self.pages, *self.rows} if self.memory.link(path) == 0]
         assert all(any(path.startswith(lost[:1]) for lost in gone) for path in gone)
         for path in gone:
@@ -137,3 +142,16 @@ def test_many_pages_at_many_places_of_the_arrays(slots: list[int]) -> None:
         memory.put_page(path, page_on(path, 21))
     for index, path in enumerate(paths):
         assert memory.page(-memory.link(path)) == page_on(path, 20 if index % 3 else 21)
+
+
+def test_pages_that_grew_are_moved_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statememory, "_SLACK_BYTES", 0)
+    memory = TreeMemory(1 << 20)
+    memory.put_row(b"", row_with(bytes(512), 0, 0))
+    paths = [bytes((slot,)) for slot in range(16)]
+    for count in range(1, PAGE_RECORDS):
+        for path in paths:
+            memory.put_page(path, page_on(path, count))
+        memory.shrink()
+        assert len(memory.records) * RECORD_BYTES <= max(64 * UNIT_BYTES, memory.used_bytes * 5 // 2)
+        assert all(memory.page(-memory.link(path)) == page_on(path, count) for path in paths)
