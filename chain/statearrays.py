@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -24,9 +24,19 @@ from chain.statememory import (
     spans,
 )
 from chain.statepages import ROW_HASHES_BYTES, row_with
-from chain.stateproof import NEIGHBOURHOOD_BYTES, NEIGHBOURS_END_BYTES, PAGE_RECORDS, PLACE_BYTES, RECORD_BYTES
+from chain.stateproof import (
+    NEIGHBOURHOOD_BYTES,
+    NEIGHBOURS_END_BYTES,
+    PAGE_RECORDS,
+    PLACE_BYTES,
+    RECORD_BYTES,
+    SHORT_VALUE_BYTES,
+    value_field,
+)
 
-_FIELD_BYTES = RECORD_BYTES - PLACE_BYTES
+Ints = npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
+
+FIELD_BYTES = RECORD_BYTES - PLACE_BYTES
 
 
 def table(pieces: Iterable[bytes], width: int) -> Bytes:
@@ -45,8 +55,28 @@ def places_in_order(keys: Sequence[bytes]) -> tuple[Bytes, list[int]]:
     places = table([sha256(key).digest() for key in keys], PLACE_BYTES)
     near = np.array([crc32(key[-NEIGHBOURS_END_BYTES:]) for key in keys], ">u4").view(np.uint8).reshape(-1, 4)
     places[:, :NEIGHBOURHOOD_BYTES] = near[:, :NEIGHBOURHOOD_BYTES]
-    order = np.argsort(places.view((np.bytes_, PLACE_BYTES)).ravel())
+    heads = _heads(places)
+    order = np.argsort(heads)
+    in_order = heads[order]
+    if (in_order[1:] == in_order[:-1]).any():  # eight bytes do not tell them apart
+        order = np.argsort(places.view((np.bytes_, PLACE_BYTES)).ravel())
     return places[order], order.tolist()
+
+
+def value_fields(values: Sequence[bytes | None]) -> Bytes:
+    """What stands for each of these values in its record (see `chain.stateproof.value_field`), n x 33 bytes; zeros for
+    None."""
+    fields = np.zeros((len(values), FIELD_BYTES), np.uint8)
+    short = [value or b"" for value in values]
+    lengths = np.fromiter(map(len, short), np.int64, len(short))
+    for index in np.flatnonzero(lengths > SHORT_VALUE_BYTES).tolist():
+        fields[index] = np.frombuffer(value_field(short[index]), np.uint8)
+        short[index] = b""
+        lengths[index] = fields[index, 0]
+    fields[:, 0] = lengths
+    lengths = np.fromiter(map(len, short), np.int64, len(short))
+    fields.ravel()[spans(np.arange(1, fields.size, FIELD_BYTES), lengths)] = np.frombuffer(b"".join(short), np.uint8)
+    return fields
 
 
 def groups(numbers: Numbers) -> npt.NDArray[np.int64]:
@@ -57,7 +87,7 @@ def groups(numbers: Numbers) -> npt.NDArray[np.int64]:
 class PagesAtOnce:
     """Pages, by their numbers in memory, after changes of their records, all at once.
 
-    The records at these places (n x 32 bytes, in order) get these fields or are put in; those from `firsts[i]` on lie in
+    The records at these places (n x 32 bytes, in order) get these values or are put in; those from `firsts[i]` on lie in
     page i. `changed` are the places where that changed anything. `alone` are the pages that have to be changed alone
     instead, since they lose a record, become too long, or get a place that begins with the same eight bytes as another:
     of those no more is said here.
@@ -69,15 +99,15 @@ class PagesAtOnce:
         numbers: Numbers,
         places: Bytes,
         firsts: npt.NDArray[np.int64],
-        fields: Sequence[bytes | None],
+        values: Sequence[bytes | None],
     ) -> None:
         columns = memory.pages[numbers]
         counts = columns[:, RECORDS]
         standing = spans(columns[:, START] * UNIT_RECORDS, counts)
-        entire = np.zeros(len(standing) + 1, RECORD)  # one more, so that there is one after every place
+        entire = np.empty(len(standing) + 1, RECORD)  # one more, so that there is one after every place
         np.take(memory.records, standing, out=entire[:-1], mode="clip")
         records = entire.view(np.uint8).reshape(-1, RECORD_BYTES)
-        wanted = table([held or bytes(_FIELD_BYTES) for held in fields], _FIELD_BYTES)
+        wanted = value_fields(values)
         page_of = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(places)))
 
         heads, sought = _heads(records), _heads(places)
@@ -86,7 +116,9 @@ class PagesAtOnce:
         there = alike & (records[at, :PLACE_BYTES] == places).all(axis=1)
         grown = np.bincount(page_of[~alike], minlength=len(firsts)).astype(np.int32)
         alone = counts + grown > PAGE_RECORDS
-        alone[page_of[np.array([held is None for held in fields]) | (alike & ~there)]] = True
+        alone[page_of[alike & ~there]] = True
+        if None in values:
+            alone[page_of[[value is None for value in values]]] = True
         grown[alone] = 0
         together = ~alone[page_of]
 
@@ -122,34 +154,50 @@ class PagesAtOnce:
         memory.records[spans(starts, self._counts)] = self._records
 
 
-@dataclass(slots=True)
 class Children:
-    """What changed below some rows: child `slots[n]` of row `parents[n]` has `hashes[n]`, `grown[n]` keys more than before
-    and, if that is not 0, a row or not."""
+    """What changed below some rows: which child of which row (by number) has what hash now, how many keys more than before
+    and, if that is not 0, whether it has a row."""
 
-    parents: list[int] = field(default_factory=list)
-    slots: list[int] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
-    grown: list[int] = field(default_factory=list)
-    has_row: list[bool] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._single: list[tuple[int, int, int, bool]] = []
+        self._single_hashes: list[bytes] = []
+        self._columns: list[tuple[Ints, Ints, Ints, Ints]] = []
+        self._hashes: list[bytes] = []
+
+    def add(self, parent: int, slot: int, hashed: bytes, grown: int, has_row: bool) -> None:
+        self._single.append((parent, slot, grown, has_row))
+        self._single_hashes.append(hashed)
+
+    def add_many(self, parents: Ints, slots: Ints, hashes: Iterable[bytes], grown: Ints, has_row: Ints) -> None:
+        self._columns.append((parents, slots, grown, has_row))
+        self._hashes += hashes
+
+    @property
+    def hashes(self) -> list[bytes]:
+        return self._single_hashes + self._hashes
+
+    def columns(self) -> list[Ints]:
+        """Parents, slots, how much they grew, whether they have a row; in the order of `hashes`."""
+        single = np.array(self._single, np.int32).reshape(-1, 4).T
+        return [np.concatenate(some) for some in zip(single, *self._columns, strict=True)]
 
 
 class RowsAtOnce:
     """Copies of the rows above these children, after what changed of them."""
 
     def __init__(self, memory: TreeMemory, children: Children) -> None:
-        self.numbers, index = np.unique(np.array(children.parents, np.int32), return_inverse=True)
+        parents, slots, grown, has_row = children.columns()
+        self.numbers, index = np.unique(parents, return_inverse=True)
         self.before = memory.rows[self.numbers]
         self.columns = self.before
         self._hashes = memory.hashes[self.numbers]
-        self._hashes[index, children.slots] = table(children.hashes, HASH_BYTES)
-        if any(children.grown):
-            grown = np.array(children.grown)
-            bit = np.where(grown != 0, 1 << np.array(children.slots), 0)
+        self._hashes[index, slots] = table(children.hashes, HASH_BYTES)
+        if grown.any():
+            bit = np.where(grown != 0, 1 << slots, 0)
             self.columns = self.before.copy()
             np.add.at(self.columns[:, KEYS], index, grown)
             np.bitwise_and.at(self.columns[:, ROWS], index, ~bit)
-            np.bitwise_or.at(self.columns[:, ROWS], index, np.where(children.has_row, bit, 0))
+            np.bitwise_or.at(self.columns[:, ROWS], index, np.where(has_row, bit, 0))
 
     def child_hash(self, index: int, slot: int) -> bytes:
         return bytes(self._hashes[index, slot])

@@ -289,7 +289,9 @@ class TreeMemory:
         self.pages[pages, RECORDS] = counts
 
 
-def spans(starts: Numbers, counts: Numbers) -> npt.NDArray[np.int64]:
+def spans(
+    starts: npt.NDArray[np.signedinteger[Any]], counts: npt.NDArray[np.signedinteger[Any]]
+) -> npt.NDArray[np.int64]:
     """The numbers from each start on, so many as its count, one span behind the other."""
     ends = np.cumsum(counts, dtype=np.int64)
     return np.repeat(starts - (ends - counts), counts) + np.arange(counts.sum())

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import compress
-from operator import itemgetter
 from typing import Protocol
 
 import numpy as np
@@ -35,10 +34,6 @@ class TreeChange(StateChange):
     rows_at_once: list[RowsAtOnce] = field(default_factory=list, compare=False)
 
 
-_place = itemgetter(0)
-_Change = tuple[bytes, bytes, bytes | None]  # place, key and new value
-
-
 class Tree(Protocol):
     """What planning asks of a tree: nothing that it reads is forgotten before the plan is adopted or given up."""
 
@@ -60,6 +55,9 @@ class Planning:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._memory = tree.memory
+        self._places: list[bytes] = []
+        self._keys: list[bytes] = []  # of these places
+        self._values: list[bytes | None] = []
         self._below: defaultdict[int, Children] = defaultdict(Children)  # by the rows' depth; -1 is above the root
         self._puts: list[tuple[bytes, bytes]] = []
         self._deletes: list[bytes] = []
@@ -75,11 +73,7 @@ class Planning:
         changed = (self._change_many if len(writes) >= AT_ONCE else self._change_few)(writes)
         if not changed:
             return TreeChange(root, root)
-        for place, key, value in changed:
-            if value is None:
-                self._deletes.append(STATE + place)
-            else:
-                self._puts.append((STATE + place, encode_record(key, value)))
+        self._store(changed)
         for depth in range(max(self._below), -1, -1):
             self._change_rows(depth)
         return TreeChange(
@@ -93,40 +87,50 @@ class Planning:
             self._rows_at_once,
         )
 
+    def _store(self, changed: list[int]) -> None:
+        places, keys, values = self._places, self._keys, self._values
+        for index in changed:
+            place, key, value = places[index], keys[index], values[index]
+            if value is None:
+                self._deletes.append(STATE + place)
+            else:
+                self._puts.append((STATE + place, encode_record(key, value)))
+
     # --- pages ----------------------------------------------------------------------------------------------------
 
-    def _change_few(self, writes: Mapping[bytes, bytes | None]) -> list[_Change]:
-        """The changes that changed anything."""
-        ordered = sorted([(place_of(key), key, value) for key, value in writes.items()], key=_place)
-        changed: list[_Change] = []
+    def _change_few(self, writes: Mapping[bytes, bytes | None]) -> list[int]:
+        """Which of the changes changed anything."""
+        key_at = {place_of(key): key for key in writes}
+        places = self._places = sorted(key_at)
+        self._keys = [key_at[place] for place in places]
+        self._values = [writes[key] for key in self._keys]
+        changed: list[int] = []
         first = 0
-        while first < len(ordered):
-            place = ordered[first][0]
-            number = self._number_on(place)
-            last = last_beside(place, len(self._memory.path_of(number)))
-            stop = bisect_right(ordered, last, first, key=_place)
-            here = ordered[first:stop]
-            changed += self._change_alone(number, here, [_field(value) for _, _, value in here])
+        while first < len(places):
+            number = self._number_on(places[first])
+            last = last_beside(places[first], len(self._memory.path_of(number)))
+            stop = bisect_right(places, last, first)
+            changed += self._change_alone(number, first, stop)
             first = stop
         return changed
 
-    def _change_many(self, writes: Mapping[bytes, bytes | None]) -> list[_Change]:
-        places, order = places_in_order(list(writes))
-        given = list(writes.items())
-        ordered = [(place, *given[index]) for place, index in zip(pieces(places), order, strict=True)]
-        fields = [_field(value) for _, _, value in ordered]
+    def _change_many(self, writes: Mapping[bytes, bytes | None]) -> list[int]:
+        keys = list(writes)
+        places, order = places_in_order(keys)
+        self._places = pieces(places)
+        self._keys = [keys[index] for index in order]
+        self._values = [writes[key] for key in self._keys]
         numbers = self._memory.pages_on(places)
         for index in np.flatnonzero(numbers == 0).tolist():
-            numbers[index] = self._number_on(ordered[index][0])
+            numbers[index] = self._number_on(self._places[index])
         firsts = groups(numbers)
-        pages = PagesAtOnce(self._memory, numbers[firsts], places, firsts, fields)
-        changed = [ordered[index] for index in pages.changed]
+        pages = PagesAtOnce(self._memory, numbers[firsts], places, firsts, self._values)
+        changed = pages.changed
         if changed:
             self._change_at_once(pages)
-        spans = [*firsts.tolist(), len(ordered)]
+        spans = [*firsts.tolist(), len(keys)]
         for index in pages.alone:
-            here = slice(spans[index], spans[index + 1])
-            changed += self._change_alone(int(numbers[here.start]), ordered[here], fields[here])
+            changed = changed + self._change_alone(int(numbers[spans[index]]), spans[index], spans[index + 1])
         return changed
 
     def _change_at_once(self, pages: PagesAtOnce) -> None:
@@ -136,28 +140,23 @@ class Planning:
         hashes = pages.hashes()
         for depth in set(depths.tolist()):
             here = depths == depth
-            above = self._below[depth]
-            above.parents += columns[here, PARENT].tolist()
-            above.slots += columns[here, SLOT].tolist()
-            above.hashes += compress(hashes, here.tolist())
-            above.grown += pages.grown[here].tolist()
-            above.has_row += [False] * int(here.sum())
+            parents, slots = columns[here, PARENT], columns[here, SLOT]
+            these = hashes if here.all() else compress(hashes, here.tolist())
+            self._below[depth].add_many(parents, slots, these, pages.grown[here], np.zeros(len(parents), bool))
 
-    def _change_alone(self, number: int, changes: Sequence[_Change], fields: Sequence[bytes | None]) -> list[_Change]:
-        """The changes of one page that changed anything."""
+    def _change_alone(self, number: int, first: int, stop: int) -> list[int]:
+        """Which of these changes, all of one page, changed anything."""
         path, before = self._memory.path_of(number), self._memory.page(number)
-        page, changed = with_fields(before, [place for place, _, _ in changes], fields)
+        fields = [None if value is None else value_field(value) for value in self._values[first:stop]]
+        page, changed = with_fields(before, self._places[first:stop], fields)
         if changed:
             too_long = len(page) > PAGE_BYTES
             self._pages[path] = None if too_long else page
+            hashed = self._built(path, page) if too_long else page_hash(page)
             parent, slot = self._memory.above(number)
-            above = self._below[len(path) - 1]
-            above.parents.append(parent)
-            above.slots.append(slot)
-            above.hashes.append(self._built(path, page) if too_long else page_hash(page))
-            above.grown.append((len(page) - len(before)) // RECORD_BYTES)
-            above.has_row.append(too_long)
-        return [changes[index] for index in changed]
+            grown = (len(page) - len(before)) // RECORD_BYTES
+            self._below[len(path) - 1].add(parent, slot, hashed, grown, too_long)
+        return [first + index for index in changed]
 
     def _number_on(self, place: bytes) -> int:
         """The page on the way of a place."""
@@ -183,12 +182,9 @@ class Planning:
                 self._deletes.append(TREE + paths[numbers[index]])
             for index in np.flatnonzero(keys <= PAGE_RECORDS).tolist():
                 hashes[index] = self._folded(paths[numbers[index]], rows, index)
-        above = self._below[depth - 1]
-        above.parents += rows.columns[:, PARENT].tolist()
-        above.slots += rows.columns[:, SLOT].tolist()
-        above.hashes += hashes
-        above.grown += grown.tolist()
-        above.has_row += (keys > PAGE_RECORDS).tolist()
+        self._below[depth - 1].add_many(
+            rows.columns[:, PARENT], rows.columns[:, SLOT], hashes, grown, keys > PAGE_RECORDS
+        )
 
     def _folded(self, path: bytes, rows: RowsAtOnce, index: int) -> bytes:
         """Makes a page of a subtree that has become too small for a row; its hash. All below it are pages by now."""
@@ -222,7 +218,3 @@ class Planning:
             self._puts.append((TREE + path, row))
         self._rows[path] = row
         return row_hash(row)
-
-
-def _field(value: bytes | None) -> bytes | None:
-    return None if value is None else value_field(value)
