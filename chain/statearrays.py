@@ -155,8 +155,8 @@ class PagesAtOnce:
 
 
 class Children:
-    """What changed below some rows: which child of which row (by number) has what hash now, how many keys more than before
-    and, if that is not 0, whether it has a row."""
+    """What changed below some rows: which child of which row (by number) has what hash now, how many keys more than before,
+    and whether it has a row."""
 
     def __init__(self) -> None:
         self._single: list[tuple[int, int, int, bool]] = []
@@ -193,7 +193,7 @@ class RowsAtOnce:
         self._hashes = memory.hashes[self.numbers]
         self._hashes[index, slots] = table(children.hashes, HASH_BYTES)
         if grown.any():
-            bit = np.where(grown != 0, 1 << slots, 0)
+            bit = 1 << slots
             self.columns = self.before.copy()
             np.add.at(self.columns[:, KEYS], index, grown)
             np.bitwise_and.at(self.columns[:, ROWS], index, ~bit)

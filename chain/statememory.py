@@ -160,12 +160,6 @@ class TreeMemory:
         self.paths[number] = path
         self._link_at[parent, slot] = number
 
-    def drop(self, path: bytes) -> None:
-        """Forgets what stands at the path and below it, if anything does."""
-        above = self.link(path[:-1]) if path else ABOVE_ROOT
-        if above > 0 or not path:
-            self._drop(above, path[-1] if path else 0)
-
     def shrink(self) -> None:
         """Forgets children of the root, one after the other, until no more than the limit is used; and moves the pages
         together when too much room between them is free, since they grew."""

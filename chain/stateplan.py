@@ -25,11 +25,11 @@ AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class TreeChange(StateChange):
-    """Where keys came or went, `pages` has what stands at a path (None: no page), and `rows` has the rows that are new or
-    gone. All else that changed is in `pages_at_once` and `rows_at_once`."""
+    """Where keys came or went, `pages` and `rows` say by path what stands there now. All else that changed is in
+    `pages_at_once` and `rows_at_once`."""
 
-    pages: dict[bytes, bytes | None] = field(default_factory=dict)
-    rows: dict[bytes, bytes | None] = field(default_factory=dict)
+    pages: dict[bytes, bytes] = field(default_factory=dict)
+    rows: dict[bytes, bytes] = field(default_factory=dict)
     pages_at_once: PagesAtOnce | None = field(default=None, compare=False)
     rows_at_once: list[RowsAtOnce] = field(default_factory=list, compare=False)
 
@@ -61,8 +61,8 @@ class Planning:
         self._below: defaultdict[int, Children] = defaultdict(Children)  # by the rows' depth; -1 is above the root
         self._puts: list[tuple[bytes, bytes]] = []
         self._deletes: list[bytes] = []
-        self._pages: dict[bytes, bytes | None] = {}
-        self._rows: dict[bytes, bytes | None] = {}
+        self._pages: dict[bytes, bytes] = {}
+        self._rows: dict[bytes, bytes] = {}
         self._pages_at_once: PagesAtOnce | None = None
         self._rows_at_once: list[RowsAtOnce] = []
 
@@ -151,8 +151,11 @@ class Planning:
         page, changed = with_fields(before, self._places[first:stop], fields)
         if changed:
             too_long = len(page) > PAGE_BYTES
-            self._pages[path] = None if too_long else page
-            hashed = self._built(path, page) if too_long else page_hash(page)
+            if too_long:
+                hashed = self._built(path, page)
+            else:
+                self._pages[path] = page
+                hashed = page_hash(page)
             parent, slot = self._memory.above(number)
             grown = (len(page) - len(before)) // RECORD_BYTES
             self._below[len(path) - 1].add(parent, slot, hashed, grown, too_long)
@@ -193,8 +196,7 @@ class Planning:
             child, hashed = path + SLOTS[slot], rows.child_hash(index, slot)
             if hashed != ZERO_HASH:
                 records.append(self._page_now(child, hashed))
-            self._pages[child] = None
-        self._rows[path] = None
+            self._pages.pop(child, None)
         page = self._pages[path] = b"".join(records)
         return page_hash(page)
 

@@ -70,14 +70,11 @@ class StateTree:
             change.pages_at_once.store(memory)
         for rows in change.rows_at_once:
             rows.store(memory)
-        for path in sorted({*change.rows, *change.pages}, key=len):  # what stands above comes first
-            row, page = change.rows.get(path), change.pages.get(path)
-            if row is not None:
-                memory.put_row(path, row)
-            elif page is not None:
-                memory.put_page(path, page)
+        for path in sorted([*change.rows, *change.pages], key=len):  # what stands above comes first
+            if path in change.rows:
+                memory.put_row(path, change.rows[path])
             else:
-                memory.drop(path)
+                memory.put_page(path, change.pages[path])
         memory.shrink()
         self.root = change.root
 
@@ -89,7 +86,7 @@ class StateTree:
         way = nibbles(place_of(key))
         siblings: list[bytes] = []
         path, expected = b"", version.root
-        is_row = version.rows.get(path) is not None or (version.pages.get(path) is None and self._root_is_row)
+        is_row = path in version.rows or (path not in version.pages and self._root_is_row)
         while is_row:
             row = self._row_in(version, path, expected)
             slot = way[len(path)]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chain import statearrays
@@ -37,6 +37,7 @@ PLACES = st.builds(
     st.sampled_from([0, 1, 254, 255]),
     st.sampled_from([0, 1, 255]),
 )
+ALIKE = [bytes((0, 1)) + bytes(29) + bytes((tail,)) for tail in (0, 1)]
 # Few do.
 APART = st.builds(
     lambda page, head: bytes((page << 4, head)) + bytes(30), st.integers(0, PAGES - 1), st.integers(0, 255)
@@ -80,6 +81,9 @@ def test_places_that_begin_alike_come_in_order(monkeypatch: pytest.MonkeyPatch) 
     assert [bytes(8) + tails[keys[index]] for index in order] == pieces(places)
 
 
+@settings(max_examples=300)
+@example({ALIKE[0]: b"one"}, {ALIKE[1]: b""})
+@example({ALIKE[1]: b"one"}, {ALIKE[0]: b"one"})
 @given(
     st.dictionaries(PLACES | APART, VALUES),
     st.dictionaries(PLACES | APART, st.none() | VALUES, min_size=1) | st.dictionaries(APART, VALUES, min_size=1),
@@ -157,7 +161,7 @@ def test_changing_rows_all_at_once(children: dict[tuple[int, int], tuple[bytes, 
     numbers = [memory.link(bytes((slot,))) for slot in range(PAGES)]
     below = Children()
     for (parent, slot), (hashed, grown, has_row) in children.items():
-        below.add(numbers[parent], slot, hashed, grown, has_row)
+        below.add(numbers[parent], slot, hashed, grown, has_row if grown else bool(bits >> slot & 1))
     rows = RowsAtOnce(memory, below)
     assert set(rows.numbers.tolist()) == {numbers[parent] for parent, _ in children}
     rows.store(memory)

@@ -274,6 +274,7 @@ def test_the_cache_may_be_smaller_than_the_tree() -> None:
     model = {b"%d" % i: b"v" for i in range(2_000)}
     tree = StateTree(kv, memory_bytes=2_000)
     commit(tree, kv, model)
+    assert tree.memory.used_bytes <= 2_000
     tree.warm()
     assert all(proves(tree.root, tree.prove(key), model, key) for key in list(model)[::50])
 
