@@ -66,16 +66,16 @@ def places_in_order(keys: Sequence[bytes]) -> tuple[Bytes, list[int]]:
 def value_fields(values: Sequence[bytes | None]) -> Bytes:
     """What stands for each of these values in its record (see `chain.stateproof.value_field`), n x 33 bytes; zeros for
     None."""
-    fields = np.zeros((len(values), FIELD_BYTES), np.uint8)
-    short = [value or b"" for value in values]
-    lengths = np.fromiter(map(len, short), np.int64, len(short))
-    for index in np.flatnonzero(lengths > SHORT_VALUE_BYTES).tolist():
-        fields[index] = np.frombuffer(value_field(short[index]), np.uint8)
-        short[index] = b""
-        lengths[index] = fields[index, 0]
+    given = [value or b"" for value in values]
+    long = [index for index, value in enumerate(given) if len(value) > SHORT_VALUE_BYTES]
+    fields_of_long = [value_field(given[index]) for index in long]
+    for index in long:
+        given[index] = b""
+    lengths = np.fromiter(map(len, given), np.int64, len(given))
+    fields = np.zeros((len(given), FIELD_BYTES), np.uint8)
     fields[:, 0] = lengths
-    lengths = np.fromiter(map(len, short), np.int64, len(short))
-    fields.ravel()[spans(np.arange(1, fields.size, FIELD_BYTES), lengths)] = np.frombuffer(b"".join(short), np.uint8)
+    fields.ravel()[spans(np.arange(1, fields.size, FIELD_BYTES), lengths)] = np.frombuffer(b"".join(given), np.uint8)
+    fields[long] = table(fields_of_long, FIELD_BYTES)
     return fields
 
 

@@ -25,8 +25,8 @@ AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class TreeChange(StateChange):
-    """Where keys came or went, `pages` and `rows` say by path what stands there now. All else that changed is in
-    `pages_at_once` and `rows_at_once`."""
+    """`pages` has by path what pages changed alone have become, and `rows` the rows that are new. All else that changed is
+    in `pages_at_once` and `rows_at_once`."""
 
     pages: dict[bytes, bytes] = field(default_factory=dict)
     rows: dict[bytes, bytes] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from chain.statearrays import (
 from chain.statememory import TreeMemory
 from chain.statepages import row_numbers, row_of, row_with
 from chain.stateproof import PAGE_RECORDS, page_hash, place_of, value_field
-from tests.chain.states import KEYS
+from tests.chain.states import KEYS, OWNED
 
 Page = dict[bytes, bytes]
 
@@ -57,7 +57,7 @@ def memory_of(model: Page) -> TreeMemory:
     return memory
 
 
-@given(st.lists(KEYS, unique=True, min_size=1))
+@given(st.lists(KEYS | st.sampled_from(OWNED), unique=True, min_size=1))
 def test_places_come_in_order_with_their_keys(keys: list[bytes]) -> None:
     places, order = places_in_order(keys)
     assert pieces(places) == sorted(map(place_of, keys))
