@@ -104,16 +104,11 @@ class PagesAtOnce:
         columns = memory.pages[numbers]
         counts = columns[:, RECORDS]
         standing = spans(columns[:, START] * UNIT_RECORDS, counts)
-        entire = np.empty(len(standing) + 1, RECORD)  # one more, so that there is one after every place
-        np.take(memory.records, standing, out=entire[:-1], mode="clip")
-        records = entire.view(np.uint8).reshape(-1, RECORD_BYTES)
         wanted = value_fields(values)
         page_of = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(places)))
 
-        heads, sought = _heads(records), _heads(places)
-        at = np.searchsorted(heads[:-1], sought)
-        alike = (heads[at] == sought) & (at < len(records) - 1)
-        there = alike & (records[at, :PLACE_BYTES] == places).all(axis=1)
+        at, alike, found = _sought(memory, standing, places)
+        there = alike & (found[:, :PLACE_BYTES] == places).all(axis=1)
         grown = np.bincount(page_of[~alike], minlength=len(firsts)).astype(np.int32)
         alone = counts + grown > PAGE_RECORDS
         alone[page_of[alike & ~there]] = True
@@ -122,16 +117,18 @@ class PagesAtOnce:
         grown[alone] = 0
         together = ~alone[page_of]
 
-        in_place = together & there & (records[at, PLACE_BYTES:] != wanted).any(axis=1)
-        records[at[in_place], PLACE_BYTES:] = wanted[in_place]
         new = together & ~alike
-        if new.any():
-            put_in = np.concatenate((places[new], wanted[new]), axis=1)
-            entire = np.insert(entire, at[new], put_in.view(RECORD).ravel())
+        in_place = together & there & (found[:, PLACE_BYTES:] != wanted).any(axis=1)
+        entire = np.empty(len(standing) + np.count_nonzero(new), RECORD)
+        np.take(memory.records, np.insert(standing, at[new], 0), out=entire, mode="clip")
+        records = entire.view(np.uint8).reshape(-1, RECORD_BYTES)
+        at += np.cumsum(new) - new  # behind what is put in before it
+        records[at[in_place], PLACE_BYTES:] = wanted[in_place]
+        records[at[new], :PLACE_BYTES], records[at[new], PLACE_BYTES:] = places[new], wanted[new]
         self.changed: list[int] = np.flatnonzero(in_place | new).tolist()
         self.alone: list[int] = np.flatnonzero(alone).tolist()
         self.numbers, self.grown = numbers[~alone], grown[~alone]
-        self._all, self._counts, self._records = numbers, counts + grown, entire[:-1]
+        self._all, self._counts, self._records = numbers, counts + grown, entire
         ends = np.cumsum(self._counts) * RECORD_BYTES
         self._stops = ends[~alone]
         self._starts = self._stops - self._counts[~alone] * RECORD_BYTES
@@ -219,6 +216,21 @@ class RowsAtOnce:
         """Makes the copies the rows."""
         memory.hashes[self.numbers] = self._hashes
         memory.rows[self.numbers] = self.columns
+
+
+def _sought(
+    memory: TreeMemory, standing: npt.NDArray[np.int64], places: Bytes
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Bytes]:
+    """Looks for places among these records of the memory (their numbers), both in ascending order: which of the records is the
+    first that does not stand before the place, whether it begins with the same eight bytes, and the record itself (anything
+    where there is none)."""
+    heads, sought = memory.heads[standing].astype(np.uint64), _heads(places)
+    at = np.searchsorted(heads, sought)
+    if not len(standing):
+        return at, np.zeros(len(places), bool), np.zeros((len(places), RECORD_BYTES), np.uint8)
+    nearest = np.minimum(at, len(standing) - 1)
+    found = memory.records[standing[nearest]].view(np.uint8).reshape(-1, RECORD_BYTES)
+    return at, (heads[nearest] == sought) & (at < len(standing)), found
 
 
 def _heads(places: Bytes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

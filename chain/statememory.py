@@ -72,6 +72,8 @@ class TreeMemory:
     def _view(self) -> None:
         """After one of the arrays was replaced by a larger one."""
         self.records: npt.NDArray[np.void] = np.frombuffer(self._buffer, RECORD)
+        # The first eight bytes of each record as a number.
+        self.heads: npt.NDArray[np.uint64] = np.ndarray(len(self.records), ">u8", self._buffer, 0, (RECORD_BYTES,))
         self._page_at = self.pages.data
         self._link_at = self._links.data
 
