@@ -36,12 +36,18 @@ class CallsOutcome(NamedTuple):
     failed_call: int = 0
 
 
+Kind = tuple[str, str]
+"""Of a call: contract and function."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlockOutcome:
-    """`receipts` are encoded, in the block's order."""
+    """`receipts` are encoded, in the block's order. `examples` has for each kind of call the first transaction that made it
+    alone and was carried out, with what it wrote."""
 
     writes: Writes
     receipts: list[bytes]
+    examples: dict[Kind, tuple[Tx, Writes]]
 
 
 def execute_calls(
@@ -79,6 +85,7 @@ def execute_block(runtime: Runtime, view: StateView, txs: Sequence[Tx], height: 
     state = Overlay(view)
     writes = state.writes
     receipts: list[bytes] = []
+    examples: dict[Kind, tuple[Tx, Writes]] = {}
     for index, tx in enumerate(txs):
         sender = tx.sender
         ok, code, gas_used, results, events, written, failed_call = execute_calls(
@@ -87,4 +94,7 @@ def execute_block(runtime: Runtime, view: StateView, txs: Sequence[Tx], height: 
         writes.update(written)
         writes[nonce_key(sender)] = (tx.nonce + 1).to_bytes(8, "big")
         receipts.append(encoded_receipt(tx.id, height, index, ok, code, gas_used, results, events, failed_call))
-    return BlockOutcome(writes, receipts)
+        kind = tx.calls[0][:2]
+        if kind not in examples and ok and len(tx.calls) == 1:
+            examples[kind] = tx, written
+    return BlockOutcome(writes, receipts, examples)

@@ -12,6 +12,7 @@ from chain.block import Block, Header, make_block
 from chain.directory import ContractInfo, Directory
 from chain.evidence import fault_in
 from chain.executor import CallsOutcome, execute_block, execute_calls, next_nonce
+from chain.foresight import Foresight
 from chain.genesis import Genesis
 from chain.genesis_state import genesis_state, write_first_state
 from chain.governance import GoverningRuntime, enact_due
@@ -117,6 +118,7 @@ class Ledger:
         self.view: StateView = self._state
         self.system: SystemState = read_system(self.view, head.height)
         self._directory = Directory(self.view)
+        self._foresight = Foresight()
         self._past: tuple[int, StateView, StateChange] | None = None
         self._protocols = protocols
         self._require_known()
@@ -187,6 +189,10 @@ class Ledger:
         """Why a transaction cannot work whatever the state: it calls what does not exist."""
         return self._directory.unknown_call(tx)
 
+    def foresee(self, txs: Sequence[Tx]) -> None:
+        """Reads what these transactions are expected to ask for, at once, before each asks for it."""
+        self._state.fetch(self._foresight.keys(txs))
+
     def contracts(self) -> tuple[ContractInfo, ...]:
         """The contracts on the chain, by name."""
         return self._directory.contracts()
@@ -207,10 +213,9 @@ class Ledger:
         receipt_root = merkle.root(receipts)
         self.lap("execute")
         before = self._state.many(writes)
-        changed = {key: value for key, value in writes.items() if before[key] != value}
-        if len(changed) < len(before):
-            before = {key: before[key] for key in changed}
-        change = self._tree.plan(changed)
+        for key in [key for key, value in writes.items() if before[key] == value]:
+            del before[key], writes[key]
+        change = self._tree.plan(writes)
         head = Head(height, block.id, time_ms, change.root, receipt_root)
         self.lap("state")
 
@@ -230,8 +235,9 @@ class Ledger:
         self._kv.write(puts, deletes)
 
         self._tree.adopt(change)
-        self._state.applied(changed)
+        self._state.applied(writes)
         self._directory.state_changed()
+        self._foresight.learn(outcome.examples)
         self.lap("store")
         self.head, self.system = head, system
         self._past = None

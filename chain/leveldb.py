@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import plyvel
 
@@ -17,6 +18,7 @@ _BLOCK_CACHE_BYTES = 16 << 20
 _WRITE_BUFFER_BYTES = 32 << 20
 _BLOOM_BITS_PER_KEY = 10  # one false positive in a hundred
 _OPEN_FILES = 256
+_KEPT_BATCH_BYTES = 16 << 20
 
 
 class LevelKV:
@@ -42,6 +44,8 @@ class LevelKV:
                 max_open_files=_OPEN_FILES,
             )
             self._get = self._db.get
+        # Written batches, empty again: a new one would grow to a block's megabytes anew, in memory that is new to the process.
+        self._spare_batches: list[Any] = []
 
     def get(self, key: bytes, /) -> bytes | None:
         try:  # the hottest line of a node: no context manager here
@@ -51,8 +55,9 @@ class LevelKV:
         return value
 
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
+        spare = self._spare_batches if sync else []
         with self._faults("write"):
-            batch = self._db.write_batch(sync=sync)
+            batch = spare.pop() if spare else self._db.write_batch(sync=sync)
         put, delete = batch.put, batch.delete
         for key, value in puts:
             put(key, value)
@@ -60,6 +65,9 @@ class LevelKV:
             delete(key)
         with self._faults("write"):
             batch.write()
+        if batch.approximate_size() <= _KEPT_BATCH_BYTES:
+            batch.clear()
+            spare.append(batch)
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         if start >= stop:
@@ -74,6 +82,7 @@ class LevelKV:
             self._db.compact_range(start=start, stop=stop)
 
     def close(self) -> None:
+        self._spare_batches.clear()
         self._db.close()
 
     def _drawn(self, pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:

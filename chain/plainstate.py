@@ -7,7 +7,7 @@ All pairs are kept in memory. Of the store it reads and writes the records only.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -91,6 +91,9 @@ class PlainState:
     def get(self, key: bytes, /) -> bytes | None:
         found = self._version.pairs.get(place_of(key))
         return None if found is None else found[1]
+
+    def many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.get(key) for key in keys]
 
     def plan(self, writes: Mapping[bytes, bytes | None]) -> StateChange:
         pairs = dict(self._version.pairs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Protocol
@@ -33,6 +33,10 @@ class State(Protocol):
         ...
 
     def get(self, key: bytes, /) -> bytes | None: ...
+
+    def many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Their values, in their order."""
+        ...
 
     def plan(self, writes: Mapping[bytes, bytes | None]) -> StateChange:
         """What setting these keys (None deletes) does to the state. Changes nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 from zlib import crc32
 
 import numpy as np
@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from chain.hashes import HASH_BYTES
 from chain.statememory import (
+    ELSEWHERE,
     KEYS,
-    RECORD,
     RECORDS,
     ROWS,
     START,
     UNIT_RECORDS,
     Bytes,
+    Elsewhere,
     Numbers,
     TreeMemory,
     spans,
@@ -119,7 +120,7 @@ class PagesAtOnce:
 
         new = together & ~alike
         in_place = together & there & (found[:, PLACE_BYTES:] != wanted).any(axis=1)
-        entire = np.empty(len(standing) + np.count_nonzero(new), RECORD)
+        entire = memory.lend(len(standing) + int(np.count_nonzero(new)))
         np.take(memory.records, np.insert(standing, at[new], 0), out=entire, mode="clip")
         records = entire.view(np.uint8).reshape(-1, RECORD_BYTES)
         at += np.cumsum(new) - new  # behind what is put in before it
@@ -145,10 +146,32 @@ class PagesAtOnce:
         return None
 
     def store(self, memory: TreeMemory) -> None:
-        """Makes these the pages in memory."""
+        """Makes these the pages in memory. Nothing is to be asked of this afterwards."""
         memory.resize(self._all, self._counts)
         starts = memory.pages[self._all, START] * UNIT_RECORDS
         memory.records[spans(starts, self._counts)] = self._records
+        memory.take_back(self._records)
+
+
+def short_values(memory: TreeMemory, places: Bytes) -> list[bytes | Literal[Elsewhere.ELSEWHERE] | None]:
+    """What `TreeMemory.value` says of each of these places (n x 32 bytes, in order), but ELSEWHERE too where another record
+    begins with the same eight bytes."""
+    numbers = memory.pages_on(places)
+    is_here = numbers != 0
+    pages = numbers[is_here]
+    columns = memory.pages[pages[groups(pages)] if len(pages) else pages]
+    standing = spans(columns[:, START] * UNIT_RECORDS, columns[:, RECORDS])
+    _, alike, found = _sought(memory, standing, places[is_here])
+    known = (
+        alike & (found[:, :PLACE_BYTES] == places[is_here]).all(axis=1) & (found[:, PLACE_BYTES] <= SHORT_VALUE_BYTES)
+    )
+    values: list[bytes | Literal[Elsewhere.ELSEWHERE] | None] = [ELSEWHERE] * len(places)
+    at = np.flatnonzero(is_here)
+    for index, field in zip(at[known].tolist(), pieces(found[known, PLACE_BYTES:]), strict=True):
+        values[index] = field[1 : 1 + field[0]]
+    for index in at[~alike].tolist():
+        values[index] = None
+    return values
 
 
 class Children:

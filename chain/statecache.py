@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from typing import Protocol
 
 from chain.kv import Reader
 
+FETCHED_AT_ONCE = 16
+"""Fewer are read sooner one by one."""
 DEFAULT_VALUES = 131_072
 LARGEST_BYTES = 1_024  # larger values are rare and would make the bound on their number none on memory
+
+
+class ManyReader(Reader, Protocol):
+    def many(self, keys: Sequence[bytes]) -> list[bytes | None]: ...
 
 
 class _Values(dict[bytes, bytes | None]):
@@ -38,10 +45,11 @@ class _Values(dict[bytes, bytes | None]):
 class StateCache:
     """Reads what `state` reads. It is right as long as every change of the state is told to `applied`."""
 
-    __slots__ = ("_values", "get")
+    __slots__ = ("_many", "_values", "get")
 
-    def __init__(self, state: Reader, limit: int = DEFAULT_VALUES) -> None:
+    def __init__(self, state: ManyReader, limit: int = DEFAULT_VALUES) -> None:
         self._values = _Values()
+        self._many = state.many
         self._values.stored, self._values.limit = state.get, limit
         self.get: Callable[[bytes], bytes | None] = self._values.__getitem__
 
@@ -49,6 +57,17 @@ class StateCache:
         """The values of all these keys, in their order."""
         get = self.get
         return {key: get(key) for key in keys}
+
+    def fetch(self, keys: Iterable[bytes]) -> None:
+        """Reads what is not here of these, all at once, for whoever is going to ask."""
+        values = self._values
+        missing = [key for key in dict.fromkeys(keys) if key not in values]
+        if len(missing) < FETCHED_AT_ONCE:
+            return
+        for key, value in zip(missing, self._many(missing), strict=True):
+            if value is None or len(value) <= LARGEST_BYTES:
+                values[key] = value
+        values.shrink()
 
     def applied(self, changed: Mapping[bytes, bytes | None]) -> None:
         """After these changes (None: deleted) are in the store."""

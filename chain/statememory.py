@@ -57,6 +57,7 @@ class TreeMemory:
         self.paths = [b""]  # of rows, by number
         self._free_pages: list[int] = []
         self._free_rows: list[int] = []
+        self._lent_before = np.empty(0, RECORD)
         self._free_units: defaultdict[int, list[int]] = defaultdict(list)
         self._next_unit, self._next_page, self._next_row, self._next_victim = 0, 1, 1, 0
         self._buffer = _private(_FIRST_UNITS * UNIT_BYTES)
@@ -274,6 +275,17 @@ class TreeMemory:
                 links[deeper] = self._links[links[deeper], byte & 15 if depth & 1 else byte >> 4]
             found[others] = np.maximum(-links, 0)
         return found
+
+    def lend(self, count: int) -> npt.NDArray[np.void]:
+        """Room for so many records outside of the pages. A block needs megabytes for a moment, and to be given memory that
+        is new to the process takes as long as to fill it: so what was taken back is lent again."""
+        room, self._lent_before = self._lent_before, np.empty(0, RECORD)
+        return (room if len(room) >= count else np.empty(count * 5 // 4, RECORD))[:count]
+
+    def take_back(self, lent: npt.NDArray[np.void]) -> None:
+        """Nobody reads it any more."""
+        assert isinstance(lent.base, np.ndarray)
+        self._lent_before = lent.base
 
     def resize(self, pages: Numbers, counts: Numbers) -> None:
         """Gives pages room for so many records, at least as many as before; which ones they are is for the caller to set."""

@@ -89,12 +89,12 @@ class Planning:
 
     def _store(self, changed: list[int]) -> None:
         places, keys, values = self._places, self._keys, self._values
-        for index in changed:
-            place, key, value = places[index], keys[index], values[index]
-            if value is None:
-                self._deletes.append(STATE + place)
-            else:
-                self._puts.append((STATE + place, encode_record(key, value)))
+        self._deletes += [STATE + places[index] for index in changed if values[index] is None]
+        self._puts += [
+            (STATE + places[index], encode_record(keys[index], value))
+            for index in changed
+            if (value := values[index]) is not None
+        ]
 
     # --- pages ----------------------------------------------------------------------------------------------------
 

@@ -225,3 +225,17 @@ def test_a_folder_without_permission_is_refused_with_a_sentence(tmp_path: Path) 
     with pytest.raises(StoreError, match="no permission"):
         LevelKV(tmp_path / "db")
     tmp_path.chmod(stat.S_IRWXU)
+
+
+def test_a_batch_holds_nothing_of_the_ones_before_it(tmp_path: Path) -> None:
+    kv = LevelKV(tmp_path / "db")
+    kv.write([(b"a", b"1"), (b"b", b"1")])
+    with pytest.raises(TypeError):
+        kv.write([(b"a", b"2"), (b"b", None)])  # type: ignore[list-item]
+    kv.write([(b"c", b"1")], [b"b"])
+    kv.write([(b"large", bytes(17 << 20))])  # so large that its room is not kept
+    kv.write([(b"d", b"1")], sync=False)
+    kv.write([(b"e", b"1")])
+    found = {key: value for key, value in kv.scan(b"", b"z") if key != b"large"}
+    assert found == {b"a": b"1", b"c": b"1", b"d": b"1", b"e": b"1"}
+    kv.close()

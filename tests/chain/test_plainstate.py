@@ -35,6 +35,7 @@ def test_both_say_the_same_after_any_history(history: list[Writes], key: bytes) 
         plain, tree = states
         assert plain.root == tree.root == model_root(model)
         assert plain.get(key) == tree.get(key) == model.get(key)
+        assert plain.many([key, b"", key]) == tree.many([key, b"", key])
         assert plain.prove(key) == tree.prove(key)
         back = [one.plan(undo(model, before)) for one in states]
         assert [change.root for change in back] == [model_root(before)] * 2

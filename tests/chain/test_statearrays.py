@@ -19,10 +19,11 @@ from chain.statearrays import (
     groups,
     pieces,
     places_in_order,
+    short_values,
     table,
     value_fields,
 )
-from chain.statememory import TreeMemory
+from chain.statememory import ELSEWHERE, TreeMemory
 from chain.statepages import row_numbers, row_of, row_with
 from chain.stateproof import PAGE_RECORDS, page_hash, place_of, value_field
 from tests.chain.states import KEYS, OWNED
@@ -141,6 +142,24 @@ def test_a_page_that_becomes_too_long_is_changed_alone() -> None:
         firsts = groups(numbers)
         values = [b"w"] * (count + 1)
         assert PagesAtOnce(memory, numbers[firsts], places, firsts, values).alone == alone
+
+
+@settings(max_examples=300)
+@example({ALIKE[0]: b"one"}, {ALIKE[1]}, set())
+@example({ALIKE[1]: b"one", ALIKE[0]: b"two"}, {ALIKE[1]}, {0})
+@given(
+    st.dictionaries(PLACES | APART, VALUES),
+    st.sets(PLACES | APART, min_size=1),
+    st.sets(st.integers(0, PAGES - 1)),
+)
+def test_values_read_at_once_are_those_read_one_by_one(standing: Page, wanted: set[bytes], absent: set[int]) -> None:
+    memory = memory_of(standing)
+    for slot in absent:
+        memory.put_row(bytes((slot,)), row_with(bytes(512), 1, 0))  # no page is on the way of its places
+    places = sorted(wanted)
+    for place, value in zip(places, short_values(memory, table(places, 32)), strict=True):
+        alike = any(place != other and place[:8] == other[:8] for other in standing)
+        assert value == memory.value(place) or (alike and value is ELSEWHERE)
 
 
 CHILDREN = st.dictionaries(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,3 +177,16 @@ def test_the_numbers_of_what_is_gone_are_given_again() -> None:
         for path in (b"\x00", b"\x01"):
             memory.put_page(path, page_on(path, 9))
     assert max(memory.link(b""), -memory.link(b"\x00"), -memory.link(b"\x01")) <= 4
+
+
+def test_room_that_was_taken_back_is_lent_again_where_it_is_enough() -> None:
+    memory = TreeMemory(0)
+    first, beside = memory.lend(100), memory.lend(100)
+    assert not np.shares_memory(first, beside)
+    memory.take_back(first)
+    again = memory.lend(90)
+    assert len(again) == 90
+    assert np.shares_memory(again, first)
+    assert not np.shares_memory(memory.lend(90), again)
+    memory.take_back(again)
+    assert len(memory.lend(10_000)) == 10_000

@@ -111,6 +111,10 @@ class TreeAgainstDict(RuleBasedStateMachine):
     def reads_a_key(self, key: bytes) -> None:
         assert self.tree.get(key) == self.model.get(key)
 
+    @rule(keys=st.lists(KEYS | st.sampled_from(DEEP) | st.sampled_from(CROWD) | st.sampled_from(OWNED)))
+    def reads_keys_at_once(self, keys: list[bytes]) -> None:
+        assert self.tree.many(keys) == [self.model.get(key) for key in keys]
+
     @invariant()
     def its_root_is_a_function_of_the_pairs_alone(self) -> None:
         assert self.tree.root == model_root(self.model)
