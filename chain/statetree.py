@@ -167,6 +167,8 @@ class StateTree:
         return self._row_at(path, expected) if row is None else row
 
     def _page_in(self, version: TreeChange, path: bytes, expected: bytes) -> bytes:
+        if expected == ZERO_HASH:
+            return b""  # nothing stands there: in memory there may not even be a row above it
         page = version.pages.get(path)
         if page is None and version.pages_at_once is not None:
             page = version.pages_at_once.page(-self.memory.link(path))

@@ -130,6 +130,18 @@ TreeAgainstDict.TestCase.settings = settings(max_examples=120, stateful_step_cou
 test_any_history_behaves_like_a_dict = TreeAgainstDict.TestCase
 
 
+def test_an_absence_is_proved_one_block_back_where_a_row_stood_that_is_gone() -> None:
+    """Found by a history of TreeAgainstDict: nothing is below that row's slot, and no row is in memory to hang it on."""
+    kv = MemoryKV()
+    tree = StateTree(kv)
+    model = dict.fromkeys(CROWD[: PAGE_RECORDS + 1], b"")
+    commit(tree, kv, model)
+    absent = next(key for n in range(100) if place_of(key := b"key %d" % n)[0] >> 4 != place_of(CROWD[0])[0] >> 4)
+    commit(tree, kv, dict.fromkeys(model))
+    back = tree.plan(model)
+    assert proves(back.root, tree.prove(absent, back), model, absent)
+
+
 @given(st.dictionaries(KEYS, st.binary(max_size=3), max_size=40), st.randoms(use_true_random=False))
 def test_the_order_of_insertion_does_not_matter(model: dict[bytes, bytes], draw: object) -> None:
     model |= {b"more %d" % i: b"" for i in range(PAGE_RECORDS)}
