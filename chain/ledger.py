@@ -51,6 +51,7 @@ from contracts.runtime.api import Call, Outcome, Runtime, StateView
 from contracts.runtime.codec import decode
 from contracts.runtime.keys import CODE_PREFIX, source_key
 
+TRIED_FIRST = 8  # transactions of many
 KEPT_UNDOS = 2  # how many blocks back the state can be read with proofs, or rolled back to
 
 
@@ -190,8 +191,10 @@ class Ledger:
         return self._directory.unknown_call(tx)
 
     def foresee(self, txs: Sequence[Tx]) -> None:
-        """Reads what these transactions are expected to ask for, at once, before each asks for it."""
-        self._state.fetch(self._foresight.keys(txs))
+        """Reads what these transactions are expected to ask for, at once, before each asks for it. Where the first ones' accounts
+        are in memory, so most others' are: then it leaves them."""
+        if self._state.lacks_some(self._foresight.keys(txs[:TRIED_FIRST])):
+            self._state.fetch(self._foresight.keys(txs))
 
     def contracts(self) -> tuple[ContractInfo, ...]:
         """The contracts on the chain, by name."""

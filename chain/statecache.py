@@ -58,6 +58,10 @@ class StateCache:
         get = self.get
         return {key: get(key) for key in keys}
 
+    def lacks_some(self, keys: Iterable[bytes]) -> bool:
+        values = self._values
+        return any(key not in values for key in keys)
+
     def fetch(self, keys: Iterable[bytes]) -> None:
         """Reads what is not here of these, all at once, for whoever is going to ask."""
         values = self._values

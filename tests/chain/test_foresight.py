@@ -8,7 +8,7 @@ import pytest
 
 from chain.executor import nonce_key
 from chain.foresight import MOST_KEYS, MOST_KINDS, Foresight
-from chain.ledger import Ledger
+from chain.ledger import TRIED_FIRST, Ledger
 from chain.overlay import Writes
 from chain.tx import Tx, TxCall
 from contracts.runtime.engine import MeteredRuntime
@@ -100,6 +100,16 @@ def test_what_was_foreseen_is_not_read_again_when_the_block_is_applied(monkeypat
     c.ledger.foresee(txs)
     assert c.grow(*txs) == [(True, "")] * len(txs)
     assert not [key for key in asked if key[-40:].decode(errors="replace") in {address_of(name) for name in names}]
+
+
+def test_where_the_first_accounts_are_in_memory_the_others_are_not_looked_for() -> None:
+    c = Chain(genesis())
+    c.grow(c.tx("alice", pay("bob", 1)), c.tx("bob", pay("alice", 1)))
+    busy = [c.tx("alice", pay("bob", 1)) for _ in range(TRIED_FIRST)]
+    c.ledger.foresee([*busy, *[c.tx(f"n{number}", pay("bob", 1)) for number in range(40)]])
+    assert c.ledger._state.lacks_some([nonce_key(address_of("n0"))])
+    c.ledger.foresee([*busy[1:], *[c.tx(f"n{number}", pay("bob", 1)) for number in range(40)]])
+    assert not c.ledger._state.lacks_some([nonce_key(address_of(f"n{number}")) for number in range(40)])
 
 
 def test_a_ledger_that_foresees_ends_like_one_that_does_not() -> None:
