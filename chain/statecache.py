@@ -65,7 +65,7 @@ class StateCache:
     def fetch(self, keys: Iterable[bytes]) -> None:
         """Reads what is not here of these, all at once, for whoever is going to ask."""
         values = self._values
-        missing = [key for key in dict.fromkeys(keys) if key not in values]
+        missing = list({key: None for key in keys if key not in values})
         if len(missing) < FETCHED_AT_ONCE:
             return
         for key, value in zip(missing, self._many(missing), strict=True):

@@ -261,7 +261,8 @@ class Door:
             return Fault("a block that is not the proposed one")
         if not all(await verify_in(self._pool, unchecked)):
             return Fault("a block with a transaction whose signature is wrong")
-        self._remember(block.txs)
+        if unchecked:
+            self._remember(block.txs)
         return block
 
     @staticmethod
