@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from chain.executor import Kind, nonce_key
+from chain.executor import Kind
 from chain.overlay import Writes
 from chain.tx import Tx
 
@@ -40,11 +40,9 @@ class Foresight:
         patterns = self._patterns
         expected: list[bytes] = []
         for tx in txs:
-            sender = tx.sender
-            expected.append(nonce_key(sender))
             for contract, function, args in tx.calls:
                 for prefix, at in patterns.get((contract, function), ()):
-                    expected.append(prefix + (sender.encode() if at == _SENDER else args[at : at + ADDRESS_CHARS]))
+                    expected.append(prefix + (tx.sender.encode() if at == _SENDER else args[at : at + ADDRESS_CHARS]))
         return expected
 
 

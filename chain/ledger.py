@@ -11,7 +11,7 @@ from chain import merkle, validity
 from chain.block import Block, Header, make_block
 from chain.directory import ContractInfo, Directory
 from chain.evidence import fault_in
-from chain.executor import CallsOutcome, execute_block, execute_calls, next_nonce
+from chain.executor import CallsOutcome, execute_block, execute_calls, next_nonce, nonce_key
 from chain.foresight import Foresight
 from chain.genesis import Genesis
 from chain.genesis_state import genesis_state, write_first_state
@@ -190,11 +190,15 @@ class Ledger:
         """Why a transaction cannot work whatever the state: it calls what does not exist."""
         return self._directory.unknown_call(tx)
 
-    def foresee(self, txs: Sequence[Tx]) -> None:
-        """Reads what these transactions are expected to ask for, at once, before each asks for it. Where the first ones' accounts
-        are in memory, so most others' are: then it leaves them."""
-        if self._state.lacks_some(self._foresight.keys(txs[:TRIED_FIRST])):
-            self._state.fetch(self._foresight.keys(txs))
+    def expect(self, txs: Sequence[Tx]) -> None:
+        """Reads the nonces of these transactions' senders at once, before each is asked for."""
+        self._fetch(_nonce_keys, txs)
+
+    def _fetch(self, keys: Callable[[Sequence[Tx]], list[bytes]], txs: Sequence[Tx]) -> None:
+        """Reads the keys that these transactions need. Where the first ones' are in memory, so most others' are: then it leaves
+        them."""
+        if self._state.lacks_some(keys(txs[:TRIED_FIRST])):
+            self._state.fetch(keys(txs))
 
     def contracts(self) -> tuple[ContractInfo, ...]:
         """The contracts on the chain, by name."""
@@ -206,6 +210,7 @@ class Ledger:
         assert block.header.parent == self.head.block_id
         assert commit.block_id == block.id
         self.lap(None)
+        self._fetch(self._foresight.keys, block.txs)
         outcome = execute_block(self._runtime, self.view, block.txs, height, time_ms)
         writes = outcome.writes
         state = Overlay(self.view, writes)
@@ -323,6 +328,10 @@ class Ledger:
             assert change.root == found[0].state_root, "the state before the head does not have the root in its header"
             self._past = height, Overlay(self.view, undo), change
         return self._past[1], self._past[2]
+
+
+def _nonce_keys(txs: Sequence[Tx]) -> list[bytes]:
+    return [nonce_key(tx.sender) for tx in txs]
 
 
 def _read_sources(recorder: _Recorder) -> None:

@@ -28,7 +28,7 @@ class Intake:
         """What to send and to answer, and whether anything is new. `height` is the one at hand."""
         verdicts: list[Refusal | None] = []
         fresh: list[bytes] = []
-        self._ledger.foresee(event.txs)
+        self._ledger.expect(event.txs)
         known, room, unknown_call, add = self.mempool.known, self._room, self._ledger.unknown_call, self.mempool.add
         for tx in event.txs:
             if known(tx.key) is not None:
