@@ -14,6 +14,7 @@ from chain.tx import Tx
 
 ADDRESS_CHARS = 40
 MOST_KINDS = 256
+MOST_EXPECTED = 50_000  # keys, about; what else transactions read, they read when they run
 MOST_KEYS = 8  # of a kind; a call that writes to more accounts says little about the next one
 _SENDER = -1
 
@@ -40,6 +41,8 @@ class Foresight:
         patterns = self._patterns
         expected: list[bytes] = []
         for tx in txs:
+            if len(expected) >= MOST_EXPECTED:
+                break
             for contract, function, args in tx.calls:
                 for prefix, at in patterns.get((contract, function), ()):
                     expected.append(prefix + (tx.sender.encode() if at == _SENDER else args[at : at + ADDRESS_CHARS]))

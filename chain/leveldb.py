@@ -57,7 +57,10 @@ class LevelKV:
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
         spare = self._spare_batches if sync else []
         with self._faults("write"):
-            batch = spare.pop() if spare else self._db.write_batch(sync=sync)
+            try:  # not looked at first: another thread may take it in between
+                batch = spare.pop()
+            except IndexError:
+                batch = self._db.write_batch(sync=sync)
         put, delete = batch.put, batch.delete
         for key, value in puts:
             put(key, value)

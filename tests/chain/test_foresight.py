@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from chain.executor import nonce_key
-from chain.foresight import MOST_KEYS, MOST_KINDS, Foresight
+from chain.foresight import MOST_EXPECTED, MOST_KEYS, MOST_KINDS, Foresight
 from chain.ledger import TRIED_FIRST, Ledger
 from chain.overlay import Writes
 from chain.tx import Tx, TxCall
@@ -53,6 +53,12 @@ def test_what_belongs_to_no_account_of_the_transaction_says_nothing(key: bytes) 
 def test_arguments_of_another_shape_make_a_wrong_guess_and_no_fault() -> None:
     foresight = learned("alice", pay("bob", 5), b"to/" + BOB)
     assert foresight.keys([by("carol", call("payments", "transfer", 1))]) == [b"to/"]
+
+
+def test_what_is_expected_of_a_block_is_bounded() -> None:
+    foresight = learned("alice", pay("bob", 5), *[b"%d/" % number + BOB for number in range(MOST_KEYS)])
+    large = by("carol", *[pay("dave", 1)] * 64)
+    assert MOST_EXPECTED <= len(foresight.keys([large] * 1_000)) < MOST_EXPECTED + 64 * MOST_KEYS
 
 
 def test_what_is_known_is_bounded_and_the_newest() -> None:
