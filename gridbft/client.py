@@ -177,8 +177,8 @@ class Client(Reader):
     ) -> AsyncIterator[Verdict]:
         """Streams signed transactions in batches and yields one verdict for each, in order, refused ones included.
 
-        `batch`: most transactions in a message (what is at hand goes out, nothing waits for a full batch); `window`:
-        most batches on their way. After a lost connection the unanswered batches go to the next node. Look at
+        `batch`: most transactions in a message; what is at hand goes out once the node has answered what it got before, and a full
+        batch at once. `window`: most batches on their way. After a lost connection the unanswered batches go to the next node. Look at
         `verdict.retryable`: what was refused for now only is the caller's to send again.
         """
         async with BatchStream(txs, batch, window) as pipeline:

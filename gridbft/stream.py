@@ -27,6 +27,9 @@ class BatchStream:
 
     `waiting` holds what was taken and not yet put in a batch, `unanswered` the batches without an answer, oldest first.
     A batch leaves `unanswered` only when its verdicts are there, so a new stream starts by sending all of them again.
+
+    A batch that is not full waits until those before it are answered, as a small segment does in TCP (RFC 896): so a node that
+    has little to do is given each transaction at once, and a busy one, whose answers take longer, fewer and larger messages.
     """
 
     def __init__(self, source: Iterable[bytes] | AsyncIterable[bytes], batch: int, window: int) -> None:
@@ -37,6 +40,7 @@ class BatchStream:
         self._batch = batch
         self._window = window
         self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
         self._unanswered: deque[tuple[bytes, ...]] = deque()
         self._first = 0  # the number of the oldest unanswered batch
         self._exhausted = False
@@ -119,8 +123,10 @@ class BatchStream:
 
     async def _put(self, tx: bytes) -> None:
         capacity = self._batch * self._window
+        was_full = self._is_full
         self._waiting.append(tx)
-        if 1 < len(self._waiting) < capacity:
+        self._waiting_bytes += len(tx)
+        if 1 < len(self._waiting) < capacity and was_full == self._is_full:
             return  # the sender knows already that there is something
         async with self._changed:
             self._changed.notify_all()
@@ -130,8 +136,15 @@ class BatchStream:
         if number < self._first + len(self._unanswered):
             return True
         if self._waiting:
-            return len(self._unanswered) < self._window
+            if not self._unanswered:
+                return True
+            return len(self._unanswered) < self._window and (self._is_full or self._exhausted)
         return self._exhausted
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether what waits is enough for a batch."""
+        return len(self._waiting) >= self._batch or self._waiting_bytes >= MAX_BATCH_BYTES
 
     def _batch_number(self, number: int) -> tuple[bytes, ...] | None:
         """Batch `number` of all; a new one is filled with what is at hand. None when there is nothing more to come."""
@@ -145,5 +158,6 @@ class BatchStream:
         while self._waiting and len(batch) < self._batch and size + len(self._waiting[0]) <= MAX_BATCH_BYTES:
             batch.append(self._waiting.popleft())
             size += len(batch[-1])
+        self._waiting_bytes -= size
         self._unanswered.append(tuple(batch))
         return self._unanswered[-1]
