@@ -1,7 +1,7 @@
 """Which keys of the state transactions will read: so that those of thousands are read at once, not one by one when each runs.
 
-A guess, made of what the last transaction of the same kind wrote: what stood there under an account's address, the next
-one will want for its own accounts. A wrong guess costs a read that nobody asked for, and nothing else.
+A guess, made of what a transaction of the same kind wrote in the last block that had one: what stood there under an account's
+address, the next one will want for its own accounts. A wrong guess costs a read that nobody asked for, and nothing else.
 """
 
 from __future__ import annotations

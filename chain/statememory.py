@@ -31,6 +31,7 @@ ABOVE_ROOT = 0
 _NEAR_DEPTH = 4  # pages down to here are found by the first two bytes of a place, deeper ones row by row
 _FIRST_UNITS, _FIRST_PAGES, _FIRST_ROWS = 64, 32, 8
 _SLACK_BYTES = 4 << 20
+_KEPT_BYTES = 32 << 20  # for the next block; one of 4,000 transfers takes some 10 MB
 
 # Columns of `TreeMemory.pages` and `TreeMemory.rows`.
 PARENT, SLOT = 0, 1  # the row above, and which of its children this is
@@ -283,9 +284,10 @@ class TreeMemory:
         return (room if len(room) >= count else np.empty(count * 5 // 4, RECORD))[:count]
 
     def take_back(self, lent: npt.NDArray[np.void]) -> None:
-        """Nobody reads it any more."""
+        """Nobody reads it any more. What a block needs that is larger than any usual one is not kept."""
         assert isinstance(lent.base, np.ndarray)
-        self._lent_before = lent.base
+        if lent.base.nbytes <= _KEPT_BYTES:
+            self._lent_before = lent.base
 
     def resize(self, pages: Numbers, counts: Numbers) -> None:
         """Gives pages room for so many records, at least as many as before; which ones they are is for the caller to set."""

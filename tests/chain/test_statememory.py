@@ -190,3 +190,12 @@ def test_room_that_was_taken_back_is_lent_again_where_it_is_enough() -> None:
     assert not np.shares_memory(memory.lend(90), again)
     memory.take_back(again)
     assert len(memory.lend(10_000)) == 10_000
+
+
+def test_room_for_a_huge_block_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statememory, "_KEPT_BYTES", 200 * RECORD_BYTES)
+    memory = TreeMemory(0)
+    usual, huge = memory.lend(100), memory.lend(1_000)
+    memory.take_back(usual)
+    memory.take_back(huge)
+    assert np.shares_memory(memory.lend(100), usual)
