@@ -85,6 +85,11 @@ def timer_is_current(state: State, height: int, round_: int) -> bool:
     return height == state.height and round_ == state.round
 
 
+def dead_round(state: State) -> bool:
+    """A quorum prevoted nil, so no value gets a quorum in this round: nothing of it is ever locked, proven or decided."""
+    return quorum(state.validators, state.current.prevotes.power_for(None))
+
+
 # Entering a round
 
 
@@ -195,19 +200,21 @@ def persist_lock(state: State) -> tuple[Effect, ...]:
 
 def l44_nil_prevotes(state: State) -> Transition | None:
     """L44-L46: a quorum prevoted nil: nothing will be locked in this round."""
-    nils = state.current.prevotes.power_for(None)
-    if state.step is not AT_PREVOTE or not quorum(state.validators, nils):
+    if state.step is not AT_PREVOTE or not dead_round(state):
         return None
     return precommit(state, None)
 
 
 def l47_any_precommits(state: State) -> Transition | None:
-    """L47-L48: a quorum precommitted without agreeing yet: wait a while for the rest, once."""
+    """L47-L48: a quorum precommitted without agreeing yet: wait a while for the rest, once. In a dead round there is no rest
+    that could matter: only the growth is waited, so that rounds which fail for another reason do not chase each other."""
     if state.step is AT_NEW or state.precommit_timer:
         return None
     if not quorum(state.validators, state.current.precommits.power):
         return None
-    return replace(state, precommit_timer=True), (start_timer(state, TimerKind.PRECOMMIT),)
+    params, round_ = state.setup.params, state.round
+    wait_ms = params.growth_ms(round_) if dead_round(state) else params.delay_ms(TimerKind.PRECOMMIT, round_)
+    return replace(state, precommit_timer=True), (StartTimer(TimerKind.PRECOMMIT, state.height, round_, wait_ms),)
 
 
 def l49_decide(state: State, touched: Iterable[Round]) -> Transition | None:

@@ -45,7 +45,7 @@ message_bytes = 4194304            # of one message
 batch_transactions = 4000          # in one message of a stream
 
 [consensus]
-propose_ms = 1000                  # how long round 0 waits for a proposal
+propose_ms = 1000                  # how long round 0 waits for a proposal; of one who is not connected: prevote_ms
 prevote_ms = 300                   # how long it waits for more prevotes once two thirds voted
 precommit_ms = 300                 # the same for precommits
 delta_ms = 300                     # added to each of them in every further round

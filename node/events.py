@@ -19,7 +19,7 @@ PeerId = ValidatorId  # peers are known by the address of the key that they prov
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """`kind` is one of the machine's ("propose", "prevote", "precommit") or the replica's ("begin", "tick")."""
+    """`kind` is one of the machine's ("propose", "prevote", "precommit") or the replica's ("begin", "tick", "absent")."""
 
     kind: str
     height: int

@@ -20,7 +20,7 @@ from consensus.evidence import double_proposal, double_vote, offender
 from consensus.gossip import standpoint, votes_into
 from consensus.lock import LockRecord
 from consensus.machine import State, fullest_commit, new_height, step
-from consensus.state import AT_DECIDED, AT_NEW, find_voice
+from consensus.state import AT_DECIDED, AT_NEW, AT_PROPOSE, find_voice
 from consensus.timeouts import Timeouts, TimerKind
 from consensus.types import Commit, Height, Proposal, Round, ValidatorId, ValidatorSet, Vote
 from node.catchup import Catchup
@@ -68,7 +68,7 @@ from node.intake import Intake
 from node.lockcodec import decode_lock, encode_lock
 from node.telling import Telling
 
-BEGIN, TICK = "begin", "tick"
+BEGIN, TICK, ABSENT = "begin", "tick", "absent"
 NAMES = {kind: kind.name.lower() for kind in TimerKind}
 KINDS = {name: kind for kind, name in NAMES.items()}
 READY_LAG = 5  # heights
@@ -212,8 +212,7 @@ class Replica:
             case PeerUp(peer):
                 self._on_peer_up(peer)
             case PeerDown(peer):
-                self.peers.pop(peer, None)
-                self._catchup.forget(peer)
+                self._on_peer_down(peer)
             case Started():
                 self._on_started(event)
             case _:
@@ -329,8 +328,33 @@ class Replica:
             if timer.height == self.height:
                 self._due_ms = min(self._due_ms, self._now_ms)
                 self._begin_if_wanted()
+        elif timer.kind == ABSENT:
+            if self._awaits_absent():
+                self._feed(machine_events.TimerFired(TimerKind.PROPOSE, Height(timer.height), Round(timer.round)))
         elif timer.height == self.height:
             self._feed(machine_events.TimerFired(KINDS[timer.kind], Height(timer.height), Round(timer.round)))
+
+    def _awaited(self) -> ValidatorId | None:
+        """Whose proposal the round at hand waits for while nobody has spoken of it: what others prevote for they pass on."""
+        machine = self._machine
+        if machine.step is not AT_PROPOSE or machine.current.proposal is not None:
+            return None
+        if any(value is not None for value in machine.current.prevotes.by_value):
+            return None
+        proposer = machine.proposer(machine.round)
+        return None if proposer == self._me else proposer
+
+    def _awaits_absent(self) -> bool:
+        awaited = self._awaited()
+        return awaited is not None and awaited not in self.peers
+
+    def _doubt_proposer(self) -> None:
+        """Whoever is not connected will hardly propose: it is waited for no longer than votes are. That wait grows with the round
+        as all do, so it outlasts a connection that is slow to come."""
+        if self._awaits_absent():
+            machine = self._machine
+            wait_ms = self._config.timeouts.delay_ms(TimerKind.PREVOTE, machine.round)
+            self._out.append(SetTimer(Timer(ABSENT, machine.height, machine.round), wait_ms))
 
     # --- consensus messages -----------------------------------------------------------------------------------------
 
@@ -411,6 +435,8 @@ class Replica:
                 self._out.append(Sign(vote))
             case machine_effects.StartTimer(kind, height, round_, delay_ms):
                 self._out.append(SetTimer(Timer(NAMES[kind], height, round_), delay_ms))
+                if kind is TimerKind.PROPOSE:
+                    self._doubt_proposer()
             case machine_effects.SignProposal(proposal) if proposal.block_id not in self._blocks:
                 self._report(
                     "block_missing", height=self.height, round=proposal.round
@@ -537,6 +563,12 @@ class Replica:
         self._out.append(SendStatus(peer, self._state()))
         self._out += self._intake.waiting(peer)
         self._begin_if_wanted()
+
+    def _on_peer_down(self, peer: PeerId) -> None:
+        self.peers.pop(peer, None)
+        self._catchup.forget(peer)
+        if peer == self._awaited():
+            self._doubt_proposer()
 
     def _on_status(self, peer: PeerId, state: PeerState) -> None:
         if peer not in self.peers:

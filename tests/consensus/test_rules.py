@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from consensus.effects import BuildValue, Decide, Equivocation, PersistLock, RoundEntered, SignProposal, StartTimer
 from consensus.lock import Lock, LockRecord
 from consensus.machine import Step, fullest_commit, step
@@ -226,6 +228,22 @@ def test_L47_any_precommit_quorum_starts_the_precommit_timer_once() -> None:
     _, effects = run(machine("b"), BEGIN, precommits("ac", X), precommit("d", None), precommit("b", None))
     timers = [e for e in effects if isinstance(e, StartTimer) and e.kind is TimerKind.PRECOMMIT]
     assert timers == [StartTimer(TimerKind.PRECOMMIT, HEIGHT, Round(0), 400)]
+
+
+@pytest.mark.parametrize(("round_", "wait_ms"), [(0, 0), (1, 100), (3, 300), (30, 2_000)])
+def test_L47_a_dead_round_is_left_after_the_growth_alone(round_: int, wait_ms: int) -> None:
+    """A quorum of nil prevotes: nothing of the round can be locked any more, so no vote of it is worth waiting for."""
+    state, _ = run(machine("b", first_round=round_), BEGIN, prevotes("acd", None, round_))
+    _, effects = run(state, precommits("acd", None, round_))
+    timers = [e for e in effects if isinstance(e, StartTimer) and e.kind is TimerKind.PRECOMMIT]
+    assert timers == [StartTimer(TimerKind.PRECOMMIT, HEIGHT, Round(round_), wait_ms)]
+
+
+def test_L47_a_round_that_lacks_one_nil_prevote_of_a_quorum_is_waited_for() -> None:
+    """The fourth may have locked what two did not see."""
+    _, effects = run(machine("b"), BEGIN, prevotes("ac", None), prevote("d", X), precommits("acd", None))
+    timers = [e for e in effects if isinstance(e, StartTimer) and e.kind is TimerKind.PRECOMMIT]
+    assert [t.delay_ms for t in timers] == [400]
 
 
 def test_L49_a_precommit_quorum_decides() -> None:

@@ -10,10 +10,24 @@ from chain.refusal import Code
 from chain.tx import Tx
 from consensus.lock import Lock, LockRecord
 from consensus.types import Height, Round, Vote, VoteKind
-from node.events import AnswerClient, BlocksReceived, LoggedLock, Penalise, SendTxs, SendVotes, TxsReceived
+from node.events import (
+    AnswerClient,
+    BlocksReceived,
+    LoggedLock,
+    PeerDown,
+    PeerId,
+    PeerUp,
+    Penalise,
+    SendTxs,
+    SendVotes,
+    SetTimer,
+    Timer,
+    TimerFired,
+    TxsReceived,
+)
 from node.heightblocks import MAX_BLOCKS
 from node.lockcodec import encode_lock
-from node.replica import ReplicaConfig
+from node.replica import ABSENT, ReplicaConfig
 from node.room import room_in
 from tests.chain.network import Chain, call, genesis, pay
 from tests.node.puppet import Puppet, at_height
@@ -21,6 +35,99 @@ from tests.node.puppet import Puppet, at_height
 PREVOTE, PRECOMMIT = VoteKind.PREVOTE, VoteKind.PRECOMMIT
 RELAY_AGAIN_MS = ReplicaConfig().relay_again_ms
 GAS = 50_000_000  # what the chain of these tests asks for in every transaction
+
+
+# --- a proposer that is not there --------------------------------------------------------------------------------------
+
+
+def waits_for_an_absent_one(p: Puppet) -> list[SetTimer]:
+    return [e for e in p.effects if isinstance(e, SetTimer) and e.timer.kind == ABSENT]
+
+
+def test_a_proposer_without_a_connection_is_waited_for_only_as_long_as_votes_are() -> None:
+    p = follower()
+    p.feed(PeerDown(PeerId(p.proposer())))
+    p.fire("begin")
+    assert waits_for_an_absent_one(p) == [SetTimer(Timer(ABSENT, 1, 0), ReplicaConfig().timeouts.prevote_ms)]
+    p.fire(ABSENT)
+    assert p.own_votes() == [(PREVOTE, 0, None)]
+
+
+def test_a_proposer_that_loses_its_connection_before_it_proposed_is_waited_for_no_longer() -> None:
+    p = follower()
+    p.fire("begin")
+    assert not waits_for_an_absent_one(p)
+    p.feed(*(PeerDown(PeerId(other)) for other in p.others if other != p.proposer()))
+    assert not waits_for_an_absent_one(p)
+    p.feed(*(PeerUp(PeerId(other)) for other in p.others))
+    p.feed(PeerDown(PeerId(p.proposer())))
+    assert len(waits_for_an_absent_one(p)) == 1
+    p.feed(*(PeerDown(PeerId(other)) for other in p.others if other != p.proposer()))
+    assert len(waits_for_an_absent_one(p)) == 1, "another's loss does not begin the wait anew"
+    p.fire(ABSENT)
+    assert p.own_votes() == [(PREVOTE, 0, None)]
+
+
+def test_a_proposer_that_is_back_is_waited_for_as_any_other() -> None:
+    p = follower()
+    p.fire("begin")
+    p.feed(PeerDown(PeerId(p.proposer())), PeerUp(PeerId(p.proposer())))
+    p.fire(ABSENT)
+    assert not p.own_votes()
+    p.fire("propose")
+    assert p.own_votes() == [(PREVOTE, 0, None)]
+
+
+def test_a_proposal_that_others_speak_of_is_waited_for_although_its_proposer_is_not_connected() -> None:
+    """Only our line to it is cut: the others pass its block on."""
+    p = follower()
+    block = p.block()
+    p.feed(PeerDown(PeerId(p.proposer())))
+    p.fire("begin")
+    p.vote(PREVOTE, block.id, p.proposer())
+    p.fire(ABSENT)
+    p.propose(block)
+    p.fire(ABSENT)
+    assert p.own_votes() == [(PREVOTE, 0, block.id)]
+
+
+def test_a_proposal_whose_proof_is_on_its_way_is_waited_for_although_its_proposer_left() -> None:
+    p = follower()
+    later = next(r for r in range(1, 4) if p.proposer(r) != p.me)
+    block = p.block(proposer=p.proposer(later))
+    p.fire("begin")
+    p.vote(PRECOMMIT, None, *p.others, round_=later)
+    p.propose(block, later, pol_round=0)
+    p.feed(PeerDown(PeerId(p.proposer(later))))
+    p.fire(ABSENT, later)
+    assert not p.own_votes()
+    p.vote(PREVOTE, block.id, *p.others)
+    assert p.own_votes() == [(PREVOTE, later, block.id)]
+
+
+def test_nobody_doubts_itself() -> None:
+    p = next(p for n in range(4) if (p := Puppet(n)).proposer() == p.me)
+    p.fire("begin")
+    p.feed(*(PeerDown(PeerId(other)) for other in p.others))
+    assert not waits_for_an_absent_one(p)
+
+
+def test_the_wait_for_an_absent_one_says_nothing_in_another_round() -> None:
+    p = follower()
+    absent = next(r for r in range(1, 4) if p.proposer(r) != p.me)
+    p.feed(PeerDown(PeerId(p.proposer(absent))))
+    p.fire("begin")
+    p.vote(PRECOMMIT, None, *p.others, round_=absent)
+    assert p.replica.round == absent
+    (wait,) = waits_for_an_absent_one(p)
+    timeouts = ReplicaConfig().timeouts
+    assert wait.delay_ms == timeouts.prevote_ms + absent * timeouts.delta_ms
+    p.fire(ABSENT, absent - 1)
+    p.fire(ABSENT, absent + 1)
+    p.feed(TimerFired(Timer(ABSENT, p.replica.height + 1, absent)))
+    assert not p.own_votes()
+    p.fire(ABSENT, absent)
+    assert p.own_votes() == [(PREVOTE, absent, None)]
 
 
 # --- blocks that come and go ------------------------------------------------------------------------------------------
