@@ -69,6 +69,7 @@ def figures(measured: Measured) -> dict[str, Any]:
         "per_block": round(len(final) / max(result["blocks"], 1), 1),
         "failed": result["failed"],
         "refused": result["refused"],
+        "sent_again": result["sent_again"],
         "lost": len(due) - len(final) - refused,
         "looked_up": measured.looked_up,
         "killed": options.kill,

@@ -29,6 +29,7 @@ from gridbft.v1.client_pb2_grpc import LedgerServiceStub
 
 SPEC, SIGNED, RESULT = "load.spec", "load.signed", "load.result"
 FINISH_S = 60.0  # after the last one was sent
+AGAIN_S = 1.0  # after a node was killed
 BATCH, WINDOW = 256, 16
 BATCH_OF_READINGS = 8  # transactions of 123 kB in a message
 
@@ -48,6 +49,7 @@ class Load:
         self.failed: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.blocks = 0  # with receipts of the load
+        self.sent_again = 0
         self.under_way = 0
         self._changed = asyncio.Event()
         self.begun = 0.0
@@ -84,6 +86,18 @@ class Load:
                     self.refused[verdict.code] += 1
                     self._done(self._lanes[index][place][0])
                 place += 1
+
+    async def kill_later(self, index: int, pid: int, after_s: float) -> None:
+        """SIGKILL for a node, and what lacks its receipt a while later is sent again elsewhere: what the node had taken in
+        and not yet passed on died with it. That a node has it already is no harm."""
+        await asyncio.sleep(after_s)
+        os.kill(pid, signal.SIGKILL)
+        told = set(self.due)
+        await asyncio.sleep(AGAIN_S)
+        missing = [raw for place, raw, _ in self._lanes[index] if place in told and place not in self.final]
+        async with Client(self._rotated((index + 1) % len(self._addresses))) as client:
+            async for _ in client.submit_many(missing, batch=BATCH, window=WINDOW):
+                self.sent_again += 1
 
     async def _due(self, index: int) -> AsyncIterator[bytes]:
         """The lane's transactions as they fall due, until the time is over."""
@@ -142,11 +156,6 @@ async def sample(addresses: list[str], pids: list[int]) -> list[dict[str, int]]:
     return [{**await stages(a), "total": cpu_us(pid)} for a, pid in zip(addresses, pids, strict=True)]
 
 
-async def kill_later(pid: int, after_s: float) -> None:
-    await asyncio.sleep(after_s)
-    os.kill(pid, signal.SIGKILL)
-
-
 async def main(folder: Path) -> None:
     spec: dict[str, Any] = msgpack.unpackb((folder / SPEC).read_bytes())
     options = Options.from_json(spec["options"])
@@ -156,7 +165,8 @@ async def main(folder: Path) -> None:
     before, own_before = await sample(addresses, pids), cpu_us(os.getpid())
     killing: asyncio.Task[None] | None = None
     if spec["kill_pid"] is not None:
-        killing = asyncio.create_task(kill_later(spec["kill_pid"], options.kill_after * options.seconds))
+        killed, after_s = pids.index(spec["kill_pid"]), options.kill_after * options.seconds
+        killing = asyncio.create_task(load.kill_later(killed, spec["kill_pid"], after_s))
     await load.run()
     after, own_after = await sample(addresses, pids), cpu_us(os.getpid())
     if killing is not None:
@@ -167,6 +177,7 @@ async def main(folder: Path) -> None:
         "blocks": load.blocks,
         "failed": dict(load.failed),
         "refused": dict(load.refused),
+        "sent_again": load.sent_again,
         "begun": load.begun,
         "first_height": load.first_height,
         "cpu": [{k: a.get(k, 0) - b.get(k, 0) for k in b} for b, a in zip(before, after, strict=True)],

@@ -66,6 +66,7 @@ def measured(result: dict[str, Any], **changes: Any) -> Measured:
         "final": {},
         "failed": {},
         "refused": {},
+        "sent_again": 0,
         "begun": 0.0,
         "blocks": 1,
         "client_cpu_us": 0,
