@@ -85,9 +85,14 @@ def timer_is_current(state: State, height: int, round_: int) -> bool:
     return height == state.height and round_ == state.round
 
 
-def dead_round(state: State) -> bool:
+def nil_quorum(state: State) -> bool:
     """A quorum prevoted nil, so no value gets a quorum in this round: nothing of it is ever locked, proven or decided."""
     return quorum(state.validators, state.current.prevotes.power_for(None))
+
+
+def silent_round(state: State) -> bool:
+    """The proposer did not come, and nothing of the round can matter any more. (Where a proposal was refused, time may heal why.)"""
+    return state.current.proposal is None and nil_quorum(state)
 
 
 # Entering a round
@@ -200,21 +205,22 @@ def persist_lock(state: State) -> tuple[Effect, ...]:
 
 def l44_nil_prevotes(state: State) -> Transition | None:
     """L44-L46: a quorum prevoted nil: nothing will be locked in this round."""
-    if state.step is not AT_PREVOTE or not dead_round(state):
+    if state.step is not AT_PREVOTE or not nil_quorum(state):
         return None
     return precommit(state, None)
 
 
 def l47_any_precommits(state: State) -> Transition | None:
-    """L47-L48: a quorum precommitted without agreeing yet: wait a while for the rest, once. In a dead round there is no rest
-    that could matter: only the growth is waited, so that rounds which fail for another reason do not chase each other."""
+    """L47-L48: a quorum precommitted without agreeing yet: wait a while for the rest, once. In a silent round
+    there is no rest that could matter."""
     if state.step is AT_NEW or state.precommit_timer:
         return None
     if not quorum(state.validators, state.current.precommits.power):
         return None
-    params, round_ = state.setup.params, state.round
-    wait_ms = params.growth_ms(round_) if dead_round(state) else params.delay_ms(TimerKind.PRECOMMIT, round_)
-    return replace(state, precommit_timer=True), (StartTimer(TimerKind.PRECOMMIT, state.height, round_, wait_ms),)
+    timer = start_timer(state, TimerKind.PRECOMMIT)
+    if silent_round(state):
+        timer = StartTimer(timer.kind, timer.height, timer.round, 0)
+    return replace(state, precommit_timer=True), (timer,)
 
 
 def l49_decide(state: State, touched: Iterable[Round]) -> Transition | None:

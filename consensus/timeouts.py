@@ -33,7 +33,3 @@ class Timeouts:
         """Paper, section 3: time-outs grow with the round, so that they outlast the unknown message delay at last."""
         base_ms = (self.propose_ms, self.prevote_ms, self.precommit_ms)[kind - 1]
         return min(base_ms + self.delta_ms * round_, self.cap_ms)
-
-    def growth_ms(self, round_: Round) -> int:
-        """What a round adds to each of them: the wait where there is nothing to wait for."""
-        return min(self.delta_ms * round_, self.cap_ms)

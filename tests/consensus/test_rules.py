@@ -6,7 +6,16 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.effects import BuildValue, Decide, Equivocation, PersistLock, RoundEntered, SignProposal, StartTimer
+from consensus.effects import (
+    BuildValue,
+    Decide,
+    Effect,
+    Equivocation,
+    PersistLock,
+    RoundEntered,
+    SignProposal,
+    StartTimer,
+)
 from consensus.lock import Lock, LockRecord
 from consensus.machine import Step, fullest_commit, step
 from consensus.timeouts import Timeouts, TimerKind
@@ -230,20 +239,31 @@ def test_L47_any_precommit_quorum_starts_the_precommit_timer_once() -> None:
     assert timers == [StartTimer(TimerKind.PRECOMMIT, HEIGHT, Round(0), 400)]
 
 
-@pytest.mark.parametrize(("round_", "wait_ms"), [(0, 0), (1, 100), (3, 300), (30, 2_000)])
-def test_L47_a_dead_round_is_left_after_the_growth_alone(round_: int, wait_ms: int) -> None:
+def precommit_waits(effects: list[Effect]) -> list[int]:
+    return [e.delay_ms for e in effects if isinstance(e, StartTimer) and e.kind is TimerKind.PRECOMMIT]
+
+
+@pytest.mark.parametrize("round_", [0, 1, 30])
+def test_L47_a_round_whose_proposer_stayed_silent_is_left_at_once(round_: int) -> None:
     """A quorum of nil prevotes: nothing of the round can be locked any more, so no vote of it is worth waiting for."""
     state, _ = run(machine("b", first_round=round_), BEGIN, prevotes("acd", None, round_))
     _, effects = run(state, precommits("acd", None, round_))
-    timers = [e for e in effects if isinstance(e, StartTimer) and e.kind is TimerKind.PRECOMMIT]
-    assert timers == [StartTimer(TimerKind.PRECOMMIT, HEIGHT, Round(round_), wait_ms)]
+    assert precommit_waits(effects) == [0]
+
+
+def test_L47_after_a_refused_proposal_the_wait_is_whole() -> None:
+    """Where clocks disagree only time heals: rounds must not chase each other until it has passed."""
+    _, effects = run(machine("b"), BEGIN, proposal(X, timely=False), checked(X), prevotes("acd", None))
+    _, more = run(
+        run(machine("b"), BEGIN, proposal(X, timely=False))[0], prevotes("acd", None), precommits("acd", None)
+    )
+    assert (precommit_waits(effects), precommit_waits(more)) == ([], [400])
 
 
 def test_L47_a_round_that_lacks_one_nil_prevote_of_a_quorum_is_waited_for() -> None:
     """The fourth may have locked what two did not see."""
     _, effects = run(machine("b"), BEGIN, prevotes("ac", None), prevote("d", X), precommits("acd", None))
-    timers = [e for e in effects if isinstance(e, StartTimer) and e.kind is TimerKind.PRECOMMIT]
-    assert [t.delay_ms for t in timers] == [400]
+    assert precommit_waits(effects) == [400]
 
 
 def test_L49_a_precommit_quorum_decides() -> None:
