@@ -26,6 +26,10 @@ FAULTS = (
 SNAPSHOT = "snapshot"
 """Where it meets `wipe`, half of the schedules: the wiped begin from a snapshot that others offer."""
 
+NOTICED = "noticed"
+"""Where it meets `partition` or `asymmetric`, half of the schedules: both ends are told that the line between them is cut, as those
+of a connection are that ends."""
+
 
 class Chaos:
     """Each schedule has its own mix of the allowed faults."""
@@ -52,6 +56,7 @@ class Chaos:
         world, random = self.world, self.world.random
         world.torn = "torn" in self.mix
         world.snapshots = SNAPSHOT in self.mix
+        world.notices = NOTICED in self.mix
         if "drop" in self.mix:
             world.drop = random.choice((0.02, 0.1, 0.3))
         if "duplicate" in self.mix:
@@ -99,18 +104,15 @@ class Chaos:
     def partition(self, _machine: Machine) -> None:
         world = self.world
         side = {m.index for m in world.machines if world.random.random() < 0.5}
-        for a in world.machines:
-            for b in world.machines:
-                if (a.index in side) != (b.index in side):
-                    world.cut.add((a.index, b.index))
-        world.after(world.random.randint(100, 1_500), world.cut.clear)
+        indices = [m.index for m in world.machines]
+        world.sever({(a, b) for a in indices for b in indices if (a in side) != (b in side)})
+        world.after(world.random.randint(100, 1_500), world.mend)
 
     def one_way(self, machine: Machine) -> None:
         world = self.world
-        for other in world.machines:
-            if other is not machine and world.random.random() < 0.6:
-                world.cut.add((machine.index, other.index))
-        world.after(world.random.randint(100, 1_500), world.cut.clear)
+        others = [m.index for m in world.machines if m is not machine and world.random.random() < 0.6]
+        world.sever({(machine.index, other) for other in others})
+        world.after(world.random.randint(100, 1_500), world.mend)
 
     def skew(self, machine: Machine) -> None:
         machine.skew_ms = self.world.random.randint(-400, 400)
@@ -142,7 +144,7 @@ def heal(world: World) -> None:
     """The faults of network, clocks and disks end; byzantine machines stay what they are."""
     world.note(None, "calm")
     world.calm = True
-    world.cut.clear()
+    world.mend()
     world.drop = world.duplicate = 0.0
     world.delay_ms = (1, 10)
     world.blocked = None

@@ -121,7 +121,7 @@ class Machine:
         world.booted(self)
         self._run(started(recovered.records, self.ledger.head.height + 1))
         for other in world.machines:
-            if other.id != self.id and other.running:
+            if other.id != self.id and other.running and not world.are_apart(self, other):
                 self._run(PeerUp(other.id))
                 other.deliver(PeerUp(self.id))
 

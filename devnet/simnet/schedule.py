@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from random import Random
 
 from devnet.simnet.byzantine import TRICKS, Byzantine
-from devnet.simnet.chaos import FAULTS, SNAPSHOT, Chaos, heal
+from devnet.simnet.chaos import FAULTS, NOTICED, SNAPSHOT, Chaos, heal
 from devnet.simnet.checkers import Violation
 from devnet.simnet.machine import Machine
 from devnet.simnet.town import town_of
 from devnet.simnet.world import Options, World
 
-ALL_FAULTS = (*FAULTS, SNAPSHOT, *TRICKS, "twins")
+ALL_FAULTS = (*FAULTS, SNAPSHOT, NOTICED, *TRICKS, "twins")
 BYZANTINE_SHARE = 0.4  # of the schedules in which it is allowed
 SNAPSHOT_SHARE = 0.5  # of those in which disks are wiped
+NOTICED_SHARE = 0.5  # of those in which lines are cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,16 @@ def run(seed: int, options: Options = Options(), faults: frozenset[str] = frozen
     mix = [f for f in FAULTS if f in faults and (chance() < options.share or len(faults) == 1)]
     if "wipe" in mix and SNAPSHOT in faults and Random(f"{SNAPSHOT} {seed}").random() < SNAPSHOT_SHARE:
         mix.append(SNAPSHOT)  # by a chance of its own: the other schedules stay as they were
+    if (
+        {"partition", "asymmetric"} & {*mix}
+        and NOTICED in faults
+        and Random(f"{NOTICED} {seed}").random() < NOTICED_SHARE
+    ):
+        mix.append(NOTICED)
     tricks = _corrupt(
         world,
         [t for t in (*TRICKS, "twins") if t in faults],
-        always=not faults & {*FAULTS, SNAPSHOT},
+        always=not faults & {*FAULTS, SNAPSHOT, NOTICED},
         spare=SNAPSHOT in mix,
     )
     world.note(None, f"faults: {' '.join(mix)}; byzantine: {' '.join(tricks)}")

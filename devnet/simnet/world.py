@@ -19,7 +19,7 @@ from devnet.simnet.disk import VirtualDisk
 from devnet.simnet.machine import GUARD, Machine
 from devnet.simnet.town import TIME_MS, Town
 from devnet.simnet.witness import Witness
-from node.events import Event, ProposalReceived, TxsReceived, VotesReceived
+from node.events import Event, PeerDown, PeerUp, ProposalReceived, TxsReceived, VotesReceived
 from node.replica import ReplicaConfig
 from node.signer import FileSigner
 
@@ -74,6 +74,8 @@ class World:
         self.delay_ms = (1, 10)
         self.one_way_ms: Callable[[int, int], int] | None = None
         self.cut: set[tuple[int, int]] = set()
+        self.notices = False  # the ends of a line learn that it is cut
+        self._ended: set[tuple[int, int]] = set()  # whose ends did, the smaller index first
         self.snapshots = False  # wiped machines begin from what others offer
         self.mute: int | None = None  # proposals do not reach this machine
         self.blocked: Blocked | None = None  # a schedule's own rule, on top of `cut`
@@ -173,6 +175,30 @@ class World:
         """Bytes instead of a value: the receiver's door decides what they are."""
         if other.running:
             self._travel(sender, other, self._arrive_raw, raw, None)
+
+    def sever(self, lines: set[tuple[int, int]]) -> None:
+        """From the first to the second of each nothing arrives until `mend`."""
+        self.cut |= lines
+        if self.notices:
+            fresh = {(min(line), max(line)) for line in lines} - self._ended
+            self._ended |= fresh
+            self._tell_ends(fresh, PeerDown)
+
+    def mend(self) -> None:
+        self.cut.clear()
+        again, self._ended = self._ended, set()
+        self._tell_ends(again, PeerUp)
+
+    def are_apart(self, machine: Machine, other: Machine) -> bool:
+        """Whether they know that the line between them is cut."""
+        return (min(machine.index, other.index), max(machine.index, other.index)) in self._ended
+
+    def _tell_ends(self, lines: set[tuple[int, int]], told: type[PeerDown | PeerUp]) -> None:
+        for one, other in sorted(lines):
+            a, b = self.machines[one], self.machines[other]
+            if a.running and b.running and a.id != b.id:
+                a.deliver(told(b.id))
+                b.deliver(told(a.id))
 
     def _travel(
         self, sender: Machine, other: Machine, arrive: Callable[..., None], load: Event | bytes, event: Event | None
