@@ -1,4 +1,5 @@
-"""What a replica wants sent, gathered over one turn of the host: neighbours share a message, each is encoded once."""
+"""What a replica wants sent, gathered over one turn of the host (transactions over some): neighbours share a message, each is
+encoded once."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ Sending = SendEvidence | SendTxs | SendProposal | SendVotes | SendMemory | SendS
 
 
 class Outgoing:
-    """`flush` sends; destination None is every peer. Votes go first: they are small and others wait for them."""
+    """`flush` sends all but transactions, `flush_txs` these; destination None is every peer. Votes go first: they are small and
+    others wait for them."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -70,8 +72,10 @@ class Outgoing:
             self._flush_requests()
         if self._statuses:
             self._flush_statuses()
-        if self._txs:
-            self._flush_txs()
+
+    @property
+    def has_txs(self) -> bool:
+        return bool(self._txs)
 
     def _flush_votes(self) -> None:
         pending, self._votes = self._votes, {}
@@ -108,7 +112,7 @@ class Outgoing:
         for to, state in pending.items():
             self._send(to, Lane.STATUS, pb.PeerMessage(status=status_to_wire(state)).SerializeToString())
 
-    def _flush_txs(self) -> None:
+    def flush_txs(self) -> None:
         pending, self._txs = self._txs, {}
         for to, raw_txs in pending.items():
             for batch in tx_batches(raw_txs):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from chain.refusal import Code, Refusal
 from chain.tx import Tx
 from consensus.types import Height, Round, ValidatorId, Vote, VoteKind
+from gridbft.v1 import peer_pb2 as pb
 from node.events import (
     AnswerClient,
     Apply,
@@ -24,6 +26,7 @@ from node.events import (
     LoggedOwn,
     PeerUp,
     Persist,
+    SendTxs,
     SendVotes,
     SetTimer,
     Sign,
@@ -34,7 +37,7 @@ from node.events import (
     TimerFired,
     TxsReceived,
 )
-from node.host import BULK_AFTER_BLOCK, BULK_EVENTS, PEER_EVENTS, QUEUE_FULL, Host, Network
+from node.host import BATCH_BYTES, BULK_AFTER_BLOCK, BULK_BYTES, PEER_EVENTS, QUEUE_FULL, Host, Network
 from node.outbox import Lane
 from node.signer import Refused
 from node.wal import WriteAheadLog
@@ -85,16 +88,21 @@ class StampingSigner:
 
 
 def _run(
-    answers: Answers, scenario: Callable[[Host, Scripted], Any] | None = None, refuse: bool = False
+    answers: Answers,
+    scenario: Callable[[Host, Scripted], Any] | None = None,
+    refuse: bool = False,
+    sent: list[tuple[float, bytes]] | None = None,
 ) -> tuple[Scripted, list[str]]:
     """Runs a host over a scripted replica until the scenario ends; gives what the replica heard, and the trace of disk,
-    signer and network in their order."""
+    signer and network in their order. What is sent, and when, goes into `sent`."""
     replica, disk = Scripted(answers), FakeDisk()
     log, _ = WriteAheadLog.open(Path("wal"), disk)
     disk.trace.clear()
 
     def send(to: object, lane: Lane, raw: bytes) -> None:
         disk.trace.append("send")
+        if sent is not None:
+            sent.append((monotonic(), raw))
 
     async def run() -> None:
         signer = StampingSigner(disk.trace, refuse)
@@ -240,14 +248,45 @@ def test_a_client_gets_the_verdicts_of_its_own_request() -> None:
     _run(answers, scenario)
 
 
-def test_more_than_a_node_can_queue_is_refused_and_not_kept() -> None:
+@pytest.mark.parametrize("size", [0, 40_000, BULK_BYTES // 4])
+def test_more_than_a_node_can_queue_is_refused_and_not_kept(size: int) -> None:
+    batch = TxsReceived((TX._replace(raw=bytes(size)),) if size else ())
+    fits = -(-BULK_BYTES // (BATCH_BYTES + size))
+
     async def scenario(host: Host, replica: Scripted) -> None:
-        for _ in range(BULK_EVENTS):
-            assert host.post_txs(TxsReceived((TX,)))
-        assert not host.post_txs(TxsReceived((TX,)))
+        for _ in range(fits):
+            assert host.post_txs(batch)
+        assert not host.post_txs(batch)
         assert await host.submit([TX, TX]) == [QUEUE_FULL, QUEUE_FULL]
+        while len(replica.events) < 1 + fits:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        for _ in range(fits):
+            assert host.post_txs(batch), "what was handled left its room"
 
     _run(lambda event: [], scenario)
+
+
+def test_a_busy_node_passes_on_in_one_message_what_came_within_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.host.RELAY_PAUSE_S", 0.3)
+    sent: list[tuple[float, bytes]] = []
+
+    async def scenario(host: Host, replica: Scripted) -> None:
+        for n in range(4):
+            host.post_txs(TxsReceived((TX._replace(raw=b"%d" % n),)))
+        while len(sent) < 2:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        host.post_txs(TxsReceived((TX._replace(raw=b"4"),)))
+        while len(sent) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    def answers(event: Event) -> list[Effect]:
+        return [SendTxs(None, tuple(tx.raw for tx in event.txs))] if isinstance(event, TxsReceived) else []
+
+    _run(answers, scenario, sent=sent)
+    messages = [list(pb.PeerMessage.FromString(raw).txs.txs) for _, raw in sent]
+    assert messages == [[b"0"], [b"1", b"2", b"3"], [b"4"]]
+    assert sent[1][0] - sent[0][0] > 0.29
+    assert sent[2][0] - sent[1][0] > 0.29
 
 
 def test_a_fault_of_the_replica_ends_the_host() -> None:

@@ -87,6 +87,10 @@ def test_one_turns_votes_share_a_message_and_go_before_everything_else() -> None
     outgoing.add(SendVotes(None, (votes[1],)))
     outgoing.flush()
     outgoing.flush()
+    assert (len(sent), outgoing.has_txs) == (3, True), "a busy host waits before it passes them on"
+    outgoing.flush_txs()
+    outgoing.flush_txs()
+    assert not outgoing.has_txs
     assert [(to, lane, m.WhichOneof("kind")) for to, lane, m in sent] == [
         (None, Lane.VITAL, "votes"),
         (other, Lane.VITAL, "votes"),
