@@ -10,8 +10,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections import Counter, deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -44,6 +44,10 @@ class Load:
         self._addresses = addresses
         self._lanes = lanes
         self._place = {tx_id.hex(): place for lane in lanes for place, _, tx_id in lane}
+        self._asked: list[deque[int]] = [
+            deque() for _ in lanes
+        ]  # positions in a lane, in the order of the verdicts to come
+        self._again: list[deque[int]] = [deque() for _ in lanes]  # of what a node had no room for
         self.due: dict[int, float] = {}
         self.final: dict[int, float] = {}
         self.failed: Counter[str] = Counter()
@@ -78,14 +82,56 @@ class Load:
         return self._addresses[index:] + self._addresses[:index]
 
     async def _send(self, index: int) -> None:
+        """The lane's transactions, and again what its node had no room for."""
         async with Client(self._rotated(index), limits=Limits(silence_s=FINISH_S)) as client:
-            place = 0
-            batch = BATCH_OF_READINGS if self._options.workload == "meter" else BATCH
-            async for verdict in client.submit_many(self._due(index), batch=batch, window=WINDOW):
-                if not verdict.admitted and verdict.code != "ALREADY_FINAL":
-                    self.refused[verdict.code] += 1
-                    self._done(self._lanes[index][place][0])
-                place += 1
+            await self._submit(client, index, self._due(index))
+            give_up = monotonic() + FINISH_S
+            while self._again[index] and monotonic() < give_up:
+                await asyncio.sleep(AGAIN_S)
+                await self._submit(client, index, self._once_more(index))
+
+    async def _submit(self, client: Client, index: int, source: Iterable[bytes] | AsyncIterable[bytes]) -> None:
+        batch = BATCH_OF_READINGS if self._options.workload == "meter" else BATCH
+        async for verdict in client.submit_many(source, batch=batch, window=WINDOW):
+            at = self._asked[index].popleft()
+            if verdict.retryable:
+                self._again[index].append(at)
+                self._changed.set()
+            elif not verdict.admitted and verdict.code != "ALREADY_FINAL":
+                self.refused[verdict.code] += 1
+                self._done()
+
+    async def _due(self, index: int) -> AsyncIterator[bytes]:
+        """The lane's transactions as they fall due, and before each of them what there was no room for, until the time is over."""
+        rate, end = self._options.rate, self.begun + self._options.seconds
+        for at, (place, raw, _) in enumerate(self._lanes[index]):
+            if rate is None:
+                while self.under_way >= self._options.window:
+                    self._changed.clear()
+                    await self._changed.wait()
+                    for refused in self._once_more(index):
+                        yield refused
+                due = monotonic()
+            else:
+                due = self.begun + place / rate
+                if (early := due - monotonic()) > 0:
+                    await asyncio.sleep(early)
+            if due >= end and self._options.readings is None:
+                return
+            for refused in self._once_more(index):
+                yield refused
+            self.due[place] = due
+            self.under_way += 1
+            self._asked[index].append(at)
+            yield raw
+
+    def _once_more(self, index: int) -> Iterator[bytes]:
+        again = self._again[index]
+        for _ in range(len(again)):
+            at = again.popleft()
+            self._asked[index].append(at)
+            self.sent_again += 1
+            yield self._lanes[index][at][1]
 
     async def kill_later(self, index: int, pid: int, after_s: float) -> None:
         """SIGKILL for a node, and what lacks its receipt a while later is sent again elsewhere: what the node had taken in
@@ -99,25 +145,6 @@ class Load:
             async for _ in client.submit_many(missing, batch=BATCH, window=WINDOW):
                 self.sent_again += 1
 
-    async def _due(self, index: int) -> AsyncIterator[bytes]:
-        """The lane's transactions as they fall due, until the time is over."""
-        rate, end = self._options.rate, self.begun + self._options.seconds
-        for place, raw, _ in self._lanes[index]:
-            if rate is None:
-                while self.under_way >= self._options.window:
-                    self._changed.clear()
-                    await self._changed.wait()
-                due = monotonic()
-            else:
-                due = self.begun + place / rate
-                if (early := due - monotonic()) > 0:
-                    await asyncio.sleep(early)
-            if due >= end and self._options.readings is None:
-                return
-            self.due[place] = due
-            self.under_way += 1
-            yield raw
-
     async def _follow(self, first: int) -> None:
         async with Client(self._rotated(1 % len(self._addresses))) as client:
             async for block in client.subscribe(from_height=first):
@@ -130,9 +157,9 @@ class Load:
                     self.final[place] = now
                     if not receipt.ok:
                         self.failed[receipt.code] += 1
-                    self._done(place)
+                    self._done()
 
-    def _done(self, place: int) -> None:
+    def _done(self) -> None:
         self.under_way -= 1
         self._changed.set()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -23,6 +26,7 @@ from contracts.host import column_values
 from contracts.runtime.codec import decode
 from devnet.bench.figures import Measured, figures
 from devnet.bench.gauges import cpu_us, folder_bytes, percentile, rss_mb
+from devnet.bench.load import Load
 from devnet.bench.options import WORKLOADS, Options, Workload
 from devnet.bench.orders import ORDERS_PER_PRODUCT, window
 from devnet.bench.readings import batch_of, counted
@@ -33,7 +37,7 @@ from devnet.bench_restart import ACCOUNTS, fill
 from devnet.bench_sync import height_of, live_tps
 from devnet.network import create_network
 from gridbft.readings import PAGES_AT_ONCE
-from gridbft.records import EventRecord
+from gridbft.records import EventRecord, Verdict
 from node import stages
 from node.ed25519 import verify
 from node.stages import STAGES, Stages
@@ -244,6 +248,42 @@ def test_the_live_rate_is_that_of_the_time_in_which_all_nodes_ran() -> None:
 def test_what_was_neither_final_nor_refused_is_lost() -> None:
     found = figures(measured({"due": {0: 0.0, 1: 0.0, 2: 0.0}, "final": {0: 1.0}, "refused": {"MEMPOOL_FULL": 1}}))
     assert found["lost"] == 1
+
+
+class FullAtFirst:
+    """A client of a node that has no room for every third transaction the first time, and never takes the one that is expired."""
+
+    def __init__(self, heard: list[bytes]) -> None:
+        self._heard = heard
+
+    def __call__(self, *_: object, **__: object) -> FullAtFirst:
+        return self
+
+    async def __aenter__(self) -> FullAtFirst:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def submit_many(
+        self, txs: AsyncIterable[bytes] | Iterable[bytes], **_: object
+    ) -> AsyncGenerator[Verdict, None]:
+        listed = [tx async for tx in txs] if isinstance(txs, AsyncIterable) else list(txs)
+        for tx in listed:
+            is_full = int(tx) % 3 == 0 and tx not in self._heard
+            self._heard.append(tx)
+            yield Verdict("", "MEMPOOL_FULL" if is_full else "EXPIRED" if tx == b"7" else "", "")
+
+
+def test_what_a_node_had_no_room_for_is_sent_again_and_a_final_refusal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[bytes] = []
+    monkeypatch.setattr("devnet.bench.load.Client", FullAtFirst(heard))
+    monkeypatch.setattr("devnet.bench.load.AGAIN_S", 0.0)
+    load = Load(replace(OPTIONS, rate=1e6), ["one"], [[(n, b"%d" % n, bytes(32)) for n in range(10)]])
+    load.begun = monotonic()
+    asyncio.run(load._send(0))
+    assert [int(tx) for tx in heard] == [*range(10), 0, 3, 6, 9]
+    assert (load.sent_again, load.under_way, dict(load.refused)) == (4, 9, {"EXPIRED": 1})
 
 
 def test_other_is_what_the_stages_leave_of_the_whole_of_the_nodes_that_lived() -> None:
