@@ -29,6 +29,7 @@ from gridbft.v1.client_pb2_grpc import LedgerServiceStub
 
 SPEC, SIGNED, RESULT = "load.spec", "load.signed", "load.result"
 FINISH_S = 60.0  # after the last one was sent
+TICK_S = 0.005  # many transactions a second leave so much too late at most, which counts: else waking for each costs the nodes
 AGAIN_S = 1.0  # after a node was killed
 BATCH, WINDOW = 256, 16
 BATCH_OF_READINGS = 8  # transactions of 123 kB in a message
@@ -115,7 +116,7 @@ class Load:
             else:
                 due = self.begun + place / rate
                 if (early := due - monotonic()) > 0:
-                    await asyncio.sleep(early)
+                    await asyncio.sleep(early if rate * TICK_S < 1 else max(early, TICK_S))
             if due >= end and self._options.readings is None:
                 return
             for refused in self._once_more(index):
