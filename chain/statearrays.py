@@ -108,7 +108,10 @@ class PagesAtOnce:
         wanted = value_fields(values)
         page_of = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(places)))
 
-        at, alike, found = _sought(memory, standing, places)
+        at, alike, found = _sought(memory, columns[page_of], places)
+        at += (np.cumsum(counts) - counts - columns[:, START].astype(np.int64) * UNIT_RECORDS)[
+            page_of
+        ]  # now in `standing`
         there = alike & (found[:, :PLACE_BYTES] == places).all(axis=1)
         grown = np.bincount(page_of[~alike], minlength=len(firsts)).astype(np.int32)
         alone = counts + grown > PAGE_RECORDS
@@ -123,16 +126,20 @@ class PagesAtOnce:
         entire = memory.lend(len(standing) + int(np.count_nonzero(new)))
         np.take(memory.records, np.insert(standing, at[new], 0), out=entire, mode="clip")
         records = entire.view(np.uint8).reshape(-1, RECORD_BYTES)
+        self._numbers_in_place = standing[at[in_place]]
         at += np.cumsum(new) - new  # behind what is put in before it
         records[at[in_place], PLACE_BYTES:] = wanted[in_place]
         records[at[new], :PLACE_BYTES], records[at[new], PLACE_BYTES:] = places[new], wanted[new]
         self.changed: list[int] = np.flatnonzero(in_place | new).tolist()
         self.alone: list[int] = np.flatnonzero(alone).tolist()
         self.numbers, self.grown = numbers[~alone], grown[~alone]
-        self._all, self._counts, self._records = numbers, counts + grown, entire
-        ends = np.cumsum(self._counts) * RECORD_BYTES
-        self._stops = ends[~alone]
-        self._starts = self._stops - self._counts[~alone] * RECORD_BYTES
+        self._records, self._in_place = entire, at[in_place]
+        longer, after = grown > 0, counts + grown
+        ends = np.cumsum(after)
+        self._longer, self._lengths = numbers[longer], after[longer]
+        self._longer_at = ends[longer] - self._lengths
+        self._stops = ends[~alone] * RECORD_BYTES
+        self._starts = self._stops - after[~alone] * RECORD_BYTES
 
     def hashes(self) -> list[bytes]:
         raw = self._records.view(np.uint8).data
@@ -147,9 +154,10 @@ class PagesAtOnce:
 
     def store(self, memory: TreeMemory) -> None:
         """Makes these the pages in memory. Nothing is to be asked of this afterwards."""
-        memory.resize(self._all, self._counts)
-        starts = memory.pages[self._all, START] * UNIT_RECORDS
-        memory.records[spans(starts, self._counts)] = self._records
+        memory.records[self._numbers_in_place] = self._records[self._in_place]
+        memory.resize(self._longer, self._lengths)
+        starts = memory.pages[self._longer, START] * UNIT_RECORDS
+        memory.records[spans(starts, self._lengths)] = self._records[spans(self._longer_at, self._lengths)]
         memory.take_back(self._records)
 
 
@@ -158,10 +166,7 @@ def short_values(memory: TreeMemory, places: Bytes) -> list[bytes | Literal[Else
     begins with the same eight bytes."""
     numbers = memory.pages_on(places)
     is_here = numbers != 0
-    pages = numbers[is_here]
-    columns = memory.pages[pages[groups(pages)] if len(pages) else pages]
-    standing = spans(columns[:, START] * UNIT_RECORDS, columns[:, RECORDS])
-    _, alike, found = _sought(memory, standing, places[is_here])
+    _, alike, found = _sought(memory, memory.pages[numbers[is_here]], places[is_here])
     known = (
         alike & (found[:, :PLACE_BYTES] == places[is_here]).all(axis=1) & (found[:, PLACE_BYTES] <= SHORT_VALUE_BYTES)
     )
@@ -242,18 +247,28 @@ class RowsAtOnce:
 
 
 def _sought(
-    memory: TreeMemory, standing: npt.NDArray[np.int64], places: Bytes
+    memory: TreeMemory, columns: Numbers, places: Bytes
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Bytes]:
-    """Looks for places among these records of the memory (their numbers), both in ascending order: which of the records is the
-    first that does not stand before the place, whether it begins with the same eight bytes, and the record itself (anything
-    where there is none)."""
-    heads, sought = memory.heads[standing].astype(np.uint64), _heads(places)
-    at = np.searchsorted(heads, sought)
-    if not len(standing):
-        return at, np.zeros(len(places), bool), np.zeros((len(places), RECORD_BYTES), np.uint8)
-    nearest = np.minimum(at, len(standing) - 1)
-    found = memory.records[standing[nearest]].view(np.uint8).reshape(-1, RECORD_BYTES)
-    return at, (heads[nearest] == sought) & (at < len(standing)), found
+    """Looks for places in pages, whose columns stand beside them: the number of the record in memory that is the page's first not
+    to stand before the place (or the one behind its last), whether it begins with the same eight bytes, and the record itself
+    (anything where there is none).
+
+    A search by halves of all at once: it reads a few records of each page where a look at the whole page would read all.
+    """
+    sought = _heads(places)
+    heads, last = memory.heads, len(memory.heads) - 1
+    first = columns[:, START].astype(np.int64) * UNIT_RECORDS
+    left = columns[:, RECORDS].astype(np.int64)
+    stop = first + left
+    for _ in range(int(left.max(initial=0)).bit_length()):
+        half = left >> 1
+        middle = first + half
+        before = (heads[np.minimum(middle, last)].astype(np.uint64) < sought) & (left > 0)
+        first = np.where(before, middle + 1, first)
+        left = np.where(before, left - half - 1, half)
+    nearest = np.minimum(first, last)
+    alike = (heads[nearest].astype(np.uint64) == sought) & (first < stop)
+    return first, alike, memory.records[nearest].view(np.uint8).reshape(-1, RECORD_BYTES)
 
 
 def _heads(places: Bytes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
