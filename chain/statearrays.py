@@ -109,9 +109,8 @@ class PagesAtOnce:
         page_of = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(places)))
 
         at, alike, found = _sought(memory, columns[page_of], places)
-        at += (np.cumsum(counts) - counts - columns[:, START].astype(np.int64) * UNIT_RECORDS)[
-            page_of
-        ]  # now in `standing`
+        before = np.cumsum(counts) - counts  # where in `standing` each page begins
+        at += (before - columns[:, START].astype(np.int64) * UNIT_RECORDS)[page_of]
         there = alike & (found[:, :PLACE_BYTES] == places).all(axis=1)
         grown = np.bincount(page_of[~alike], minlength=len(firsts)).astype(np.int32)
         alone = counts + grown > PAGE_RECORDS

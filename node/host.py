@@ -57,9 +57,7 @@ from node.wal import WriteAheadLog
 PEER_EVENTS = 8  # of one peer that may wait; more of its stream is not read before
 BULK_BYTES = 64 * 1024 * 1024  # of transactions that may wait; consensus never waits behind them
 BATCH_BYTES = 1_024  # what a batch of them takes besides, at least
-RELAY_PAUSE_S = (
-    0.02  # a busy node passes on what came meanwhile in one message: each costs all that it goes to some 0.3 ms
-)
+RELAY_PAUSE_S = 0.02  # a busy node passes on in one message what came meanwhile: each costs some 0.3 ms in all
 URGENT_IN_A_ROW = 32  # then a batch of transactions gets its turn
 BULK_AFTER_BLOCK = 32  # at most so many that were checked meanwhile come before the replica hears of an applied block
 EVENTS_BETWEEN_BREATHS = 8  # then the loop may read from sockets
